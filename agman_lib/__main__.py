@@ -1,0 +1,8 @@
+"""``python -m agman_lib`` and ``accelerate launch -m agman_lib``: the same as ``agman``."""
+
+import sys
+
+from agman_lib.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""Weights in and out: safetensors of ours, and the published checkpoints' names.
+
+Nothing here unpickles objects: ``.pth``/``.pt``/``.tar`` files are read with
+``torch.load(weights_only=True)``, and one that needs more is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from agman_lib.errors import AgmanError
+from agman_lib.models import AGMAN, NETWORKS, Parts, from_description
+
+FORMAT = "agman-1"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name, flushed to disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all; numbers exactly as computed."""
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def save_model(path: str | Path, model: AGMAN, about: dict[str, Any] | None = None) -> None:
+    """Save a network as one safetensors file that says how to build it again.
+
+    Args:
+        about: facts that travel with the weights (attribute names, image size, …); JSON-able.
+    """
+    header = {"format": FORMAT, "network": model.description, "about": about or {}}
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    metadata = {"agman": json.dumps(header)}
+    write_whole(Path(path), serialize(state, metadata=metadata))
+
+
+def load_model(path: str | Path) -> tuple[AGMAN, dict[str, Any]]:
+    """A network saved by `save_model`, in evaluation mode, and its ``about``.
+
+    Raises:
+        AgmanError: no such file, damaged, or not one of ours (a published checkpoint goes through
+            ``agman convert`` first).
+    """
+    state, header = read_weights(path)
+    if header is None:
+        raise AgmanError(
+            f"{path}: holds weights but does not say of which network; "
+            "a published checkpoint becomes one of ours with `agman convert`"
+        )
+    model = from_description(header["network"])
+    _load_exactly(model, state, str(path))
+    return model.eval(), header["about"]
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Named tensors of a weights file, and our header where it has one.
+
+    Args:
+        path: ``.safetensors``, or a PyTorch file that holds tensors alone.
+
+    Raises:
+        AgmanError: missing, damaged, or a pickle that holds more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AgmanError(f"{path}: no such weights file")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = (file.metadata() or {}).get("agman")
+                return {k: file.get_tensor(k) for k in file.keys()}, (  # noqa: SIM118
+                    json.loads(header) if header else None
+                )
+        except SafetensorError as error:
+            raise AgmanError(
+                f"{path}: not a whole safetensors file ({error}); copy it again"
+            ) from None
+    state = load_tensors(path)
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise AgmanError(f"{path}: holds no named weights (a state dict)")
+    return state, None
+
+
+def load_tensors(path: Path) -> Any:
+    """``torch.load`` of tensors and plain containers only.
+
+    Raises:
+        AgmanError: the file is damaged or would run code when it is loaded.
+    """
+    import pickle
+    import zipfile
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise AgmanError(
+            f"{path}: refused, it is a pickle that holds more than tensors and could run code; "
+            "ask its author for the state dict or a safetensors file"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AgmanError(f"{path}: not a whole PyTorch file ({reason}); copy it again") from None
+
+
+def load_weights_into(model: AGMAN, path: str | Path) -> None:
+    """Load a torchvision ResNet into the backbone, or a whole network of the same shape.
+
+    Raises:
+        AgmanError: the weights are of another network.
+    """
+    state, header = read_weights(path)
+    if header is None and "conv1.weight" in state and "layer1.0.conv1.weight" in state:
+        model.backbone.load_resnet(state, str(path))
+    else:
+        _load_exactly(model, state, str(path))
+
+
+def _load_exactly(model: AGMAN, state: dict[str, Tensor], where: str) -> None:
+    own = model.state_dict()
+    wrong = [k for k in own if k not in state] or [k for k in state if k not in own]
+    wrong = wrong or [k for k in own if own[k].shape != state[k].shape]
+    if wrong:
+        raise AgmanError(
+            f"{where}: a checkpoint of another network ({wrong[0]!r} is missing, unexpected or of "
+            "another shape); the network, backbone, parts and number of attributes must agree"
+        )
+    model.load_state_dict(state)
+
+
+# Published name -> ours, for AG-MAN (official code) and ASENet_V2 (Maryeon/asen).
+_OFFICIAL = [
+    (r"backbonenet\.conv1_1\.", "backbone.low_level."),
+    (r"backbonenet\.fc_embed\.", "backbone.attribute_classifier."),
+    (r"backbonenet\.conv1\.", "backbone.stem.0."),
+    (r"backbonenet\.bn1\.", "backbone.stem.1."),
+    (r"backbonenet\.", "backbone."),
+    (r"attr_embedding\.", "attention.attribute_embedding."),
+    (r"attr_transform1\.", "attention.spatial_transform."),
+    (r"attr_transform2\.", "attention.channel_transform."),
+    (r"img_bn1\.", "attention.norm."),
+    (r"sa\.conv1\.", "attention.gate_conv."),
+    (r"conv1\.", "attention.project."),
+    (r"fc1\.", "attention.channel_fc1."),
+    (r"fc2\.", "attention.channel_fc2."),
+    (r"masks\.", "attention.masks."),
+    (r"(w|w1|w2)$", r"attention.\1"),
+]
+
+
+def from_official(state: dict[str, Tensor], where: str = "checkpoint") -> AGMAN:
+    """The network of a published checkpoint, recognised by its names, weights loaded.
+
+    Args:
+        state: the published state dict; a training checkpoint's wrapper ``embeddingnet.`` is
+            stripped when every key has it.
+
+    Raises:
+        AgmanError: the names are no known network's.
+    """
+    wrapper = "embeddingnet."
+    if state and all(k.startswith(wrapper) for k in state):
+        state = {k[len(wrapper) :]: v for k, v in state.items()}
+    shape = {k: tuple(v.shape) for k, v in state.items()}
+    name = "agman" if "backbonenet.conv1_1.weight" in shape else "asen_v2"
+    if not {"attr_embedding.weight", "img_bn1.weight", "backbonenet.conv1.weight"} <= set(shape):
+        raise AgmanError(
+            f"{where}: its names are not those of a published AG-MAN or ASENet_V2 checkpoint"
+        )
+    parts: Parts = NETWORKS[name]
+    renamed = {}
+    for key, value in state.items():
+        for pattern, ours in _OFFICIAL:
+            if re.match(pattern, key):
+                renamed[re.sub("^" + pattern, ours, key, count=1)] = value
+                break
+    model = AGMAN(shape["attr_embedding.weight"][0], _resnet_of(shape), parts)
+    unused = ("backbone.fc.",) + (() if parts.class_branch else ("backbone.layer4.",))
+    _load_exactly(model, {k: v for k, v in renamed.items() if not k.startswith(unused)}, where)
+    return model.eval()
+
+
+def _resnet_of(shape: dict[str, tuple[int, ...]]) -> str:
+    prefix = "backbonenet.layer3."
+    blocks = len({k[len(prefix) :].split(".")[0] for k in shape if k.startswith(prefix)})
+    deep = any(k.startswith(prefix) and ".conv3." in k for k in shape)
+    return "resnet50" if deep else {2: "resnet18"}.get(blocks, "resnet34")

@@ -1,0 +1,278 @@
+"""The ``agman`` command. Heavy imports happen inside the commands, so help answers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from agman_lib.config import PRESETS, TrainConfig, preset
+from agman_lib.errors import AgmanError, unknown
+
+HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
+
+  quickstart                  draw garments, train, evaluate, show: a few minutes on a laptop
+  prepare garments            draw the built-in garments
+  prepare fashion-products    Fashion Product Images (Small): Kaggle's zip or folder, or parquet
+  train                       train a network on a prepared folder
+  evaluate                    score a run (or a weights file) on a split, with its baseline rows
+  figures                     training curve, attention and retrieval pictures of a run
+  convert                     a published checkpoint into a file of ours
+"""
+
+
+def prepare_garments(
+    out: str,
+    size: int = 96,
+    train: int = 4200,
+    valid_queries: int = 20,
+    valid_candidates: int = 80,
+    test_queries: int = 50,
+    test_candidates: int = 200,
+    labels: Literal["one", "all"] = "one",
+    seed: int = 0,
+) -> None:
+    """Draw the built-in garments.
+
+    Args:
+        out: Folder to make.
+        size: Pixels, 64 to 224.
+        train: Training images.
+        valid_queries: Validation queries of each attribute.
+        valid_candidates: Validation candidates of each attribute.
+        test_queries: Test queries of each attribute.
+        test_candidates: Test candidates of each attribute.
+        labels: one: a training image is labelled for one attribute, as in FashionAI; all: for
+            every attribute of its kind.
+        seed: Of everything drawn.
+    """
+    from data_prep import garments
+
+    garments.prepare(
+        Path(out),
+        size=size,
+        train=train,
+        valid_queries=valid_queries,
+        valid_candidates=valid_candidates,
+        test_queries=test_queries,
+        test_candidates=test_candidates,
+        labels=labels,
+        seed=seed,
+    )
+    print(f"{out}: ready")
+
+
+def prepare_fashion_products(
+    source: Positional[str],
+    out: str,
+    seed: int = 0,
+    min_images: int = 100,
+) -> None:
+    """Fashion Product Images (Small) into a prepared folder.
+
+    Args:
+        source: Kaggle's zip, its unpacked folder, or parquet files.
+        out: Folder to make.
+        seed: Of the split.
+        min_images: Values with fewer images are dropped.
+    """
+    from data_prep import fashion_products
+
+    report = fashion_products.prepare(Path(source), Path(out), seed=seed, min_images=min_images)
+    print(fashion_products.summary(report))
+
+
+def train(config: TrainConfig, resume: bool) -> None:
+    """Train, and say what comes next."""
+    from agman_lib.train import train as run_training
+
+    run = run_training(config, resume)
+    metrics = run.metrics
+    print(f"{run.folder}: best epoch {metrics['best_epoch']}; next: agman evaluate {run.folder}")
+
+
+def evaluate(
+    run: Positional[str],
+    data: str | None = None,
+    split: Literal["valid", "test"] = "test",
+    weights: Literal["best", "last"] = "best",
+    baselines: bool = True,
+    out: str | None = None,
+) -> None:
+    """Score a run on a split: exact MAP with intervals, recall, and the rows to read it beside.
+
+    Args:
+        run: Run folder, or a weights file of ours (then --data is needed).
+        data: Prepared folder; by default the one it was trained on.
+        split: Split to score.
+        weights: Which weights of the run.
+        baselines: Also score an untrained network and a colour histogram.
+        out: Report to write; by default evaluate-SPLIT.json in the run folder.
+    """
+    from agman_lib.runs import evaluate_run
+
+    evaluate_run(run, data, split, weights, baselines, out)
+
+
+def figures(run: Positional[str], out: str | None = None, data: str | None = None) -> None:
+    """Write the training curve, attention and retrieval pictures of a run.
+
+    Args:
+        run: Run folder.
+        out: Folder for the pictures; by default RUN/figures.
+        data: Prepared folder; by default the one it was trained on.
+    """
+    from agman_lib.dataset import PreparedDataset
+    from agman_lib.figures import run_figures
+    from agman_lib.runs import Run
+
+    opened = Run.load(run)
+    dataset = PreparedDataset.load(data or opened.config.data)
+    for path in run_figures(opened, dataset, Path(out or opened.folder / "figures")):
+        print(path)
+
+
+def convert(source: Positional[str], out: Positional[str]) -> None:
+    """A published checkpoint (AG-MAN, ASENet_V2) into a safetensors file of ours.
+
+    Args:
+        source: The published file: .safetensors, or a PyTorch file that holds tensors alone.
+        out: File to write, ending in .safetensors.
+    """
+    from agman_lib.checkpoints import from_official, read_weights, save_model
+
+    if not out.endswith(".safetensors"):
+        raise AgmanError(f"{out}: the output must end in .safetensors")
+    model = from_official(read_weights(source)[0], source)
+    save_model(out, model, {"source": Path(source).name})
+    facts = model.description
+    print(f"{out}: {facts['backbone']}, {facts['n_attributes']} attributes")
+
+
+def quickstart(out: str = "quickstart", seed: int = 0) -> None:
+    """Draw garments, train AG-MAN on them, evaluate, and make three figures.
+
+    Args:
+        out: Folder for everything; one that was broken off goes on.
+        seed: Of the garments and the training.
+    """
+    from agman_lib.dataset import PreparedDataset
+    from agman_lib.figures import run_figures
+    from agman_lib.runs import Run, evaluate_run
+
+    began = time.perf_counter()
+    data, run = Path(out) / "garments", Path(out) / "run"
+    if not data.exists():
+        print("1/4 drawing garments", flush=True)
+        prepare_garments(str(data), seed=seed)
+    print("2/4 training AG-MAN (preset quick)", flush=True)
+    train(preset("quick").changed(data=str(data), out=str(run), seed=seed), resume=True)
+    print("3/4 evaluating on the test split", flush=True)
+    evaluate_run(str(run))
+    print("4/4 drawing figures", flush=True)
+    for path in run_figures(Run.load(run), PreparedDataset.load(data), Path(out) / "figures"):
+        print(f"  {path}")
+    print(
+        f"\ndone in {time.perf_counter() - began:.0f} s. Next: look at {out}/figures; open the "
+        "notebooks (make lab);\nor change something: agman train --preset quick "
+        f"--data {data} --out {out}/other --model asen_v2"
+    )
+
+
+def _train_command(args: list[str]) -> None:
+    """Options of `TrainConfig`, with ``--preset`` and ``--resume`` taken out first."""
+    name, rest, resume = None, [], False
+    words = iter(args)
+    for word in words:
+        if word == "--resume":
+            resume = True
+        elif word == "--preset" or word.startswith("--preset="):
+            name = word.partition("=")[2] or next(words, "")
+        else:
+            rest.append(word)
+    default = preset(name) if name is not None else TrainConfig()
+    description = (
+        "Train a network on a prepared folder.\n\n--preset NAME: start from a preset "
+        f"({', '.join(PRESETS)}).\n--resume: go on with the run in --out where it was broken off."
+    )
+    config = _parse(TrainConfig, rest, "agman train", default=default, description=description)
+    train(config, resume)
+
+
+COMMANDS: dict[str, Any] = {
+    "quickstart": quickstart,
+    "prepare": {"garments": prepare_garments, "fashion-products": prepare_fashion_products},
+    "train": _train_command,
+    "evaluate": evaluate,
+    "figures": figures,
+    "convert": convert,
+}
+
+
+def _parse(what: Any, args: Sequence[str], prog: str, **more: Any) -> Any:
+    """tyro's parser, its boxed message turned into one line."""
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message):
+            return tyro.cli(what, args=list(args), prog=prog, **more)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise AgmanError(_one_line(message.getvalue(), prog)) from None
+
+
+def _one_line(boxed: str, prog: str) -> str:
+    """What tyro's box says, and the nearest option where it names one."""
+    body, *rest = re.split(r"─{9,}", "\n".join(boxed.splitlines()[1:-1]))
+    text = " ".join(re.sub(r"[│╭╮╰╯]", " ", body).split())
+    near = re.search(r"Perhaps you meant:[│\s]*(--[\w-]+)", "".join(rest))
+    if near:
+        text += f"; did you mean {near[1]}?"
+    return f"{prog}: {text or boxed.strip()}; see {prog} --help"
+
+
+def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return
+    if args[0] not in commands:
+        raise unknown("command", args[0], commands, path)
+    command, rest = commands[args[0]], args[1:]
+    path = f"{path} {args[0]}"
+    if isinstance(command, dict):
+        _dispatch(rest, command, path)
+    elif command is _train_command:
+        command(rest)
+    else:
+        _parse(command, rest, path)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, 2 for what the user can mend, 130 stopped."""
+    try:
+        _dispatch(sys.argv[1:] if args is None else args, COMMANDS, "agman")
+    except AgmanError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; a training run goes on with --resume", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        mend = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        print(f"error: {where}{error.strerror or error}{mend}", file=sys.stderr)
+    else:
+        return 0
+    return 2

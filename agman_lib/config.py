@@ -1,0 +1,181 @@
+"""Everything that a training run depends on, as one dataclass, and its presets.
+
+Its fields are the options of ``agman train`` and the arguments in a notebook alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from agman_lib.errors import AgmanError, unknown
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The options of a training run."""
+
+    data: str = ""
+    """Prepared folder (made by `agman prepare`)."""
+    out: str = ""
+    """Run folder to write."""
+
+    model: Literal["agman", "asen_v2"] = "agman"
+    """Network."""
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    """ResNet under it."""
+    weights: str = "none"
+    """Starting weights: none, imagenet (downloaded once), or a file."""
+    class_branch: bool | None = None
+    """Same-attribute classification on or off; None is the network's own choice."""
+
+    image_size: int = 224
+    """Pixels, a multiple of 32."""
+    fit: Literal["crop", "pad"] = "crop"
+    """crop: resize the shorter side, crop the centre (published); pad: keep all, pad with white."""
+    flip: bool = True
+    """Mirror training images at random."""
+    cache: bool = False
+    """Keep the resized pixels in the prepared folder, lossless."""
+
+    sampler: Literal["triplets", "batch"] = "triplets"
+    """triplets: anchor, negative, positive drawn anew each epoch (published); listed triplets where
+    the data set has them. batch: P values x K images, the loss over all triplets in the batch."""
+    negatives: Literal["asen", "asen++"] = "asen"
+    """Negatives uniform among images (asen) or the value first (asen++)."""
+    allow_shared: bool = False
+    """Let a negative share a value with the anchor where images have several, as published."""
+    values_per_attribute: int = 4
+    """P of sampler batch."""
+    images_per_value: int = 4
+    """K of sampler batch."""
+
+    epochs: int = 150
+    """Rounds; each ends with validation."""
+    steps_per_epoch: int = 6250
+    """Optimiser steps in a round."""
+    batch_size: int = 16
+    """Triplets in a step (3 images each), over all processes. Sampler batch sees as many images."""
+    lr: float = 1e-4
+    """Adam's learning rate."""
+    lr_step: int = 3
+    """Epochs after which the rate is multiplied by lr_gamma."""
+    lr_gamma: float = 0.9
+    """See lr_step."""
+    margin: float = 0.2
+    """Of the triplet loss."""
+    weighing: Literal["fixed", "learned"] = "fixed"
+    """How triplet and classification loss are added."""
+    passes: Literal["joint", "separate"] = "separate"
+    """One pass over anchors, negatives and positives, or three (published batch norm)."""
+
+    seed: int = 0
+    """Of everything random: weights, triplets, mirroring."""
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """CPU threads; part of what makes a CPU run repeatable bit for bit."""
+    workers: int = 0
+    """Processes that load images; they do not change the result."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto takes an accelerator where there is one."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision."""
+    log_every: int = 50
+    """Steps between lines of log.csv."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints to resume from (one is also written at each epoch's end)."""
+
+    def check(self) -> TrainConfig:
+        """This config, if its values make sense together.
+
+        Raises:
+            AgmanError: naming the option and the mend.
+        """
+        for name in ("epochs", "steps_per_epoch", "batch_size", "lr_step", "threads", "log_every"):
+            if getattr(self, name) < 1:
+                raise AgmanError(f"option --{name.replace('_', '-')} must be at least 1")
+        if self.checkpoint_every < 1 or self.workers < 0:
+            raise AgmanError("--checkpoint-every must be at least 1 and --workers at least 0")
+        if self.image_size < 32 or self.image_size % 32:
+            raise AgmanError(
+                f"option --image-size must be a multiple of 32, not {self.image_size}"
+            )
+        if self.sampler == "batch" and self.batch_groups < 1:
+            raise AgmanError(
+                f"option --batch-size {self.batch_size} gives {3 * self.batch_size} images a step, "
+                "fewer than --values-per-attribute x --images-per-value; raise it"
+            )
+        if self.sampler == "batch" and min(self.values_per_attribute, self.images_per_value) < 2:
+            raise AgmanError(
+                "--values-per-attribute and --images-per-value must be 2 or more: "
+                "a triplet needs two images of a value and one of another"
+            )
+        if not self.lr > 0:
+            raise AgmanError("option --lr must be above 0")
+        return self
+
+    @property
+    def batch_groups(self) -> int:
+        """Attributes in a step of sampler batch."""
+        return 3 * self.batch_size // (self.values_per_attribute * self.images_per_value)
+
+    def changed(self, **changes: Any) -> TrainConfig:
+        """A copy with other values."""
+        return replace(self, **changes)
+
+    @classmethod
+    def load(cls, file: Path) -> TrainConfig:
+        """Read a run's config.json. Raises AgmanError for a damaged file or unknown options."""
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AgmanError(f"{file}: not a readable run config ({error})") from None
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("option", name, known, str(file))
+        return cls(**values)
+
+
+PRESETS: dict[str, TrainConfig] = {
+    # Built-in garments on a laptop's CPU in minutes.
+    "quick": TrainConfig(
+        backbone="resnet18",
+        image_size=96,
+        cache=True,
+        sampler="batch",
+        epochs=5,
+        steps_per_epoch=40,
+        batch_size=32,
+        lr=1e-3,
+        lr_step=1,
+        lr_gamma=0.6,
+        passes="joint",
+        log_every=10,
+    ),
+    # Fashion Product Images: small real photos, on a CPU in about half an hour.
+    "photos": TrainConfig(
+        backbone="resnet18",
+        image_size=96,
+        fit="pad",
+        cache=True,
+        sampler="batch",
+        epochs=5,
+        steps_per_epoch=100,
+        batch_size=32,
+        lr=1e-3,
+        lr_step=1,
+        lr_gamma=0.6,
+        passes="joint",
+        log_every=10,
+    ),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """A preset by name. Raises AgmanError for an unknown one."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]

@@ -1,0 +1,170 @@
+"""The networks behind one interface, and `build_model`.
+
+Every network answers the same calls (``A`` attributes, ``D`` embedding size)::
+
+    model(images, attributes)            (B, 3, H, W), (B,) -> unit embeddings (B, D)
+    model.embed_all(images)              (B, A, D): one trunk pass serves all attributes
+    model.attention_maps(images, attributes)      (B, h, w), sums to one over positions
+    model.attribute_logits(images)       (B, A), networks with a class branch
+    model.forward_train(images, attributes)       (embedding, logits or None), one trunk pass
+    model.trunk(images) -> features;  model.head(features, attributes) -> embeddings
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agman_lib.attention import Attended, AttributeGuidedAttention, Features
+from agman_lib.backbone import MultiLevelBackbone, imagenet_weights
+from agman_lib.errors import AgmanError, unknown
+
+
+@dataclass(frozen=True)
+class Parts:
+    """AG-MAN's parts, each of which can be switched off; all off is ASENet_V2."""
+
+    class_branch: bool = True
+    multi_level: bool = True
+    masks: bool = True
+    spatial_gate: bool = True
+    swish: bool = True
+    projected_values: bool = True
+    scalars: bool = True
+
+
+NETWORKS = {
+    "agman": Parts(),
+    "asen_v2": Parts(**{f.name: False for f in fields(Parts)}),
+}
+
+
+class AGMAN(nn.Module):
+    """AG-MAN: multi-level backbone, same-attribute classification, attribute-guided attention.
+
+    Args:
+        n_attributes: A.
+        backbone: resnet18, resnet34 or resnet50 (published: resnet50).
+        parts: which of AG-MAN's parts are on.
+    """
+
+    def __init__(
+        self, n_attributes: int, backbone: str = "resnet50", parts: Parts | None = None
+    ) -> None:
+        super().__init__()
+        parts = parts or Parts()
+        self.n_attributes, self.backbone_name, self.parts = n_attributes, backbone, parts
+        self.backbone = MultiLevelBackbone(
+            backbone, n_attributes, parts.multi_level, parts.class_branch
+        )
+        self.attention = AttributeGuidedAttention(
+            self.backbone.out_channels,
+            n_attributes,
+            projected_values=parts.projected_values,
+            swish=parts.swish,
+            spatial_gate=parts.spatial_gate,
+            masks=parts.masks,
+            scalars=parts.scalars,
+        )
+        self.embedding_size = self.attention.out_features
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `from_description` needs to build this network again."""
+        return {
+            "n_attributes": self.n_attributes,
+            "backbone": self.backbone_name,
+            "parts": asdict(self.parts),
+        }
+
+    def trunk(self, images: Tensor) -> Features:
+        """Everything that does not depend on the attribute; layer4 is not computed."""
+        return self.attention.features(self.backbone(images))
+
+    def attend(self, features: Features, attributes: Tensor) -> Attended:
+        """All stages of the attention for attributes (B, Q), or (1, Q) for every image alike."""
+        if attributes.numel() and not 0 <= int(attributes.min()) <= int(attributes.max()) < (
+            self.n_attributes
+        ):
+            raise AgmanError(
+                f"attribute indices must be 0 to {self.n_attributes - 1}, "
+                f"not {int(attributes.min())} to {int(attributes.max())}"
+            )
+        return self.attention(features, attributes)
+
+    def head(self, features: Features, attributes: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of the trunk's features for one attribute an image (B,)."""
+        return self.attend(features, attributes[:, None]).embedding[:, 0]
+
+    def head_all(self, features: Features) -> Tensor:
+        """Unit embeddings (B, A, D) of the trunk's features for all attributes."""
+        everything = torch.arange(self.n_attributes, device=features.values.device)[None]
+        return self.attend(features, everything).embedding
+
+    def forward(self, images: Tensor, attributes: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of images (B, 3, H, W) under attributes (B,)."""
+        return self.head(self.trunk(images), attributes)
+
+    def embed_all(self, images: Tensor) -> Tensor:
+        """Unit embeddings (B, A, D) of images (B, 3, H, W) under every attribute."""
+        return self.head_all(self.trunk(images))
+
+    def attention_maps(self, images: Tensor, attributes: Tensor) -> Tensor:
+        """S (B, h, w) under attributes (B,): spatial attention, sums to one over positions."""
+        return self.attend(self.trunk(images), attributes[:, None]).spatial[:, 0]
+
+    def attribute_logits(self, images: Tensor) -> Tensor:
+        """Logits (B, A) of the same-attribute classification.
+
+        Raises:
+            AgmanError: the network has no class branch.
+        """
+        return self.backbone.classify(self.backbone.stages(images)[1])
+
+    def forward_train(self, images: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (B, D) and attribute logits (B, A), or None without a class branch."""
+        f, x = self.backbone.stages(images)
+        logits = self.backbone.classify(x) if self.parts.class_branch else None
+        return self.head(self.attention.features(f), attributes), logits
+
+
+def build_model(
+    name: str,
+    n_attributes: int,
+    backbone: str = "resnet50",
+    weights: str | None = None,
+    parts: Parts | None = None,
+) -> AGMAN:
+    """A network by name.
+
+    Args:
+        name: agman, asen_v2.
+        n_attributes: A.
+        backbone: resnet18, resnet34 or resnet50.
+        weights: None or "none" (random), "imagenet" (torchvision's ``IMAGENET1K_V1`` backbone),
+            or the path of a file with the weights of the backbone or of the whole network.
+        parts: switches that replace the network's own (an ablation).
+
+    Raises:
+        AgmanError: an unknown name, weights that do not fit, no network for ImageNet weights.
+    """
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    model = AGMAN(n_attributes, backbone, parts or NETWORKS[name])
+    if weights == "imagenet":
+        model.backbone.load_resnet(imagenet_weights(backbone), "ImageNet weights")
+    elif weights not in (None, "none"):
+        from agman_lib.checkpoints import load_weights_into
+
+        load_weights_into(model, weights)
+    return model
+
+
+def from_description(description: dict[str, Any]) -> AGMAN:
+    """Build (with random weights) the network that `AGMAN.description` describes."""
+    return AGMAN(
+        description["n_attributes"], description["backbone"], Parts(**description["parts"])
+    )

@@ -1,0 +1,143 @@
+"""From files to network input: size, the lossless cache, normalisation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from agman_lib.dataset import PreparedDataset
+from agman_lib.images import decode_image
+from agman_lib.progress import bar
+
+Fit = Literal["crop", "pad"]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CHUNK = 256
+
+
+def fit_image(image: Image.Image, size: int, fit: Fit = "crop") -> np.ndarray:
+    """An RGB image as uint8 (3, size, size).
+
+    Args:
+        fit: "crop" resizes the shorter side to ``size`` and crops the centre (published);
+            "pad" resizes the longer side and pads with white, so that nothing is lost.
+    """
+    if fit == "pad":
+        image = ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color="white")
+    else:
+        from torchvision.transforms.v2 import functional as transforms
+
+        image = transforms.center_crop(transforms.resize(image, [size]), [size])
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def normalize(pixels: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) -> float32 with ImageNet's mean and deviation, channels last."""
+    from torchvision.transforms.v2 import functional as transforms
+
+    scaled = transforms.to_dtype(pixels, torch.float32, scale=True)
+    scaled = transforms.normalize(scaled, list(IMAGENET_MEAN), list(IMAGENET_STD))
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class Pixels:
+    """The images of a prepared data set at one size, decoded when asked for or from the cache.
+
+    Args:
+        size, fit: as in `fit_image`.
+        cache: keep the resized pixels once, lossless, in ``<folder>/cache``: the same bytes as
+            resizing each time.
+    """
+
+    def __init__(
+        self, dataset: PreparedDataset, size: int, fit: Fit = "crop", cache: bool = False
+    ) -> None:
+        self.dataset, self.size, self.fit = dataset, size, fit
+        self._file = build_cache(dataset, size, fit) if cache else None
+
+    @cached_property
+    def _cached(self) -> np.ndarray | None:
+        return None if self._file is None else np.load(self._file, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, object]:
+        # A loader process opens the map itself; pickled, the map would be copied whole.
+        return {k: v for k, v in self.__dict__.items() if k != "_cached"}
+
+    def take(self, images: np.ndarray) -> Tensor:
+        """uint8 (n, 3, size, size) of these image indices."""
+        if self._cached is not None:
+            return torch.from_numpy(self._cached[np.asarray(images)])
+        out = np.empty((len(images), 3, self.size, self.size), np.uint8)
+        for row, image in enumerate(images):
+            out[row] = fit_image(decode_image(self.dataset.paths[image]), self.size, self.fit)
+        return torch.from_numpy(out)
+
+
+def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
+    """The cache file, uint8 (N, 3, size, size) in NumPy's format, made when it is not there.
+
+    It belongs to the files' names, sizes and times: when one changes, the cache is made anew. A
+    build that is broken off goes on where it was.
+    """
+    folder = dataset.folder / "cache"
+    folder.mkdir(exist_ok=True)
+    key = _fingerprint(dataset)
+    done_file = folder / f"{size}-{fit}.json"
+    file = folder / f"{size}-{fit}.npy"
+    if file.exists() and done_file.exists() and json.loads(done_file.read_text())["key"] == key:
+        return file
+    partial, log = folder / f"{size}-{fit}-{key[:12]}.partial", folder / f"{size}-{fit}.log"
+    shape = (len(dataset.paths), 3, size, size)
+    chunks = [(i, dataset.paths[i : i + CHUNK]) for i in range(0, shape[0], CHUNK)]
+    finished: set[int] = set()
+    if partial.exists() and log.exists():
+        finished = {int(line) for line in log.read_text().splitlines() if line.isdigit()}
+    else:
+        np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        log.write_text("")
+    todo = [c for c in chunks if c[0] not in finished]
+    _build(partial, log, todo, size, fit)
+    os.replace(partial, file)
+    done_file.write_text(json.dumps({"key": key}))
+    log.unlink()
+    return file
+
+
+def _build(partial: Path, log: Path, todo: list, size: int, fit: Fit) -> None:
+    """Fill the chunks with all cores: decoding and resizing release Python's lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool, open(log, "a") as file:
+        jobs = [pool.submit(_fill, partial, chunk, size, fit) for chunk in todo]
+        try:
+            for job in bar(jobs, f"cache {size} px", unit="chunk"):
+                file.write(f"{job.result()}\n")
+                file.flush()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _fill(partial: Path, chunk: tuple[int, list[Path]], size: int, fit: Fit) -> int:
+    start, paths = chunk
+    pixels = np.load(partial, mmap_mode="r+")
+    for i, path in enumerate(paths):
+        pixels[start + i] = fit_image(decode_image(path), size, fit)
+    pixels.flush()
+    return start
+
+
+def _fingerprint(dataset: PreparedDataset) -> str:
+    digest = hashlib.sha256()
+    for path in dataset.paths:
+        stat = os.stat(path)
+        digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""A run folder, opened; and its evaluation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from agman_lib.checkpoints import load_model, write_json
+from agman_lib.config import TrainConfig
+from agman_lib.dataset import PreparedDataset
+from agman_lib.errors import AgmanError
+from agman_lib.models import AGMAN
+from agman_lib.pixels import Pixels
+from agman_lib.repeat import repeatable
+from agman_lib.report import (
+    baseline_tables,
+    check_fits,
+    environment,
+    evaluate_model,
+    table_to_json,
+    table_to_text,
+    with_baselines,
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or resumable) run folder."""
+
+    folder: Path
+    config: TrainConfig
+    report: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """Open a run folder. Raises AgmanError when it is none, or not finished."""
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise AgmanError(f"{folder}: not a run folder (no config.json); see `agman train`")
+        config = TrainConfig.load(folder / "config.json")
+        if not (folder / "report.json").is_file():
+            raise AgmanError(f"{folder}: not finished; go on with `agman train … --resume`")
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return cls(folder, config, report)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The part of the report that the config alone determines (on a CPU, bit for bit)."""
+        return self.report["metrics"]
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """``log.csv``: losses as means since the line before; ``valid`` at the epochs' ends."""
+        return pd.read_csv(self.folder / "log.csv")
+
+    def model(self, which: str = "best") -> AGMAN:
+        """The network with its ``best`` or ``last`` weights, in evaluation mode."""
+        return load_model(self.folder / f"{which}.safetensors")[0]
+
+
+def evaluate_run(
+    run: str | Path,
+    data: str | Path | None = None,
+    split: str = "test",
+    weights: str = "best",
+    baselines: bool = True,
+    out: str | Path | None = None,
+) -> pd.DataFrame:
+    """Score a run (or a weights file of ours) on a split, print the table, write the report.
+
+    Args:
+        run: run folder, or a ``.safetensors`` file (then ``data`` is needed).
+        data: prepared folder; by default the one that the run was trained on.
+        split: valid or test.
+        weights: "best" or "last" of the run.
+        baselines: add the columns of an untrained network and of a colour histogram.
+        out: report file; by default ``evaluate-<split>.json`` in the run folder, none for a file.
+
+    Returns:
+        The table, percent; its exact numbers are the report's ``metrics`` block.
+    """
+    from accelerate import Accelerator
+
+    source, config = Path(run), None
+    if source.is_dir():
+        config = Run.load(source).config
+        source, data = source / f"{weights}.safetensors", data or config.data
+        out = out or Path(run) / f"evaluate-{split}.json"
+    if data is None:
+        raise AgmanError("--data is needed with a weights file: the prepared folder to score on")
+    model, about = load_model(source)
+    dataset = PreparedDataset.load(data)
+    check_fits(about, dataset, str(source))
+    accelerator = Accelerator(cpu=config is not None and config.device == "cpu")
+    model.to(accelerator.device)
+    pixels = Pixels(dataset, about["image_size"], about["fit"], bool(config and config.cache))
+    seed = config.seed if config else 0
+    threads = config.threads if config else torch.get_num_threads()
+    with repeatable(threads, accelerator.device.type == "cpu"):
+        table = evaluate_model(model, dataset, split, pixels, accelerator, progress=True)
+        if baselines and accelerator.is_main_process:
+            table = with_baselines(table, baseline_tables(model, dataset, split, pixels, seed))
+    if accelerator.is_main_process:
+        print(table_to_text(table))
+        if out is not None:
+            report = {
+                "metrics": {"split": split, "table": table_to_json(table)},
+                "weights": source.name,
+                "dataset": dataset.name,
+                "environment": environment(accelerator.device),
+            }
+            write_json(Path(out), report)
+            print(f"report: {out}")
+    return table

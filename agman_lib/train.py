@@ -1,0 +1,399 @@
+"""Training: one call, the same from a notebook and from the command line.
+
+A run is a folder: ``config.json``, ``log.csv``, ``last.pt`` (to resume from), ``last.safetensors``
+and ``best.safetensors`` (weights), ``report.json``. Every file is written whole or not at all.
+
+All randomness is keyed by the seed, the epoch and the step, so the result does not depend on the
+number of loader processes, nor on where a run was broken off and resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from agman_lib.checkpoints import (
+    load_tensors,
+    save_model,
+    write_json,
+    write_whole,
+)
+from agman_lib.config import TrainConfig
+from agman_lib.dataset import PreparedDataset
+from agman_lib.errors import AgmanError
+from agman_lib.losses import TrainingStep
+from agman_lib.models import AGMAN, NETWORKS, build_model
+from agman_lib.pixels import Pixels, normalize
+from agman_lib.progress import bar
+from agman_lib.repeat import repeatable
+from agman_lib.report import (
+    environment,
+    evaluate_model,
+    headline,
+    model_facts,
+    table_to_json,
+)
+from agman_lib.runs import Run
+from agman_lib.triplets import LabelIndex, Triplets, listed_triplets
+
+LOG_COLUMNS = ["epoch", "step", "lr", "total", "triplet", "classification", "valid"]
+
+
+# --------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input: images uint8 (N, 3, S, S), attributes (N,), relation (N, N) or None."""
+
+    images: Tensor
+    attributes: Tensor
+    relation: Tensor | None
+
+
+class EpochBatches(Dataset):
+    """The steps of one epoch, each made from (seed, epoch, step) alone.
+
+    Args:
+        part: (rank, number of processes); each process gets its share of every batch.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        pixels: Pixels,
+        index: LabelIndex | None,
+        listed: Triplets | None,
+        epoch: int,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.config, self.pixels, self.index, self.epoch = config, pixels, index, epoch
+        self.rank, self.world = part
+        self.triplets, self.flips = None, None
+        rng = np.random.default_rng([config.seed, epoch])
+        n = config.steps_per_epoch * config.batch_size
+        if listed is not None:
+            rounds = -(-n // len(listed))
+            rows = np.concatenate([rng.permutation(len(listed)) for _ in range(rounds)])[:n]
+            columns = (listed.anchor, listed.negative, listed.positive, listed.attribute)
+            self.triplets = Triplets(*(c[rows] for c in columns))
+        elif config.sampler == "triplets":
+            assert index is not None
+            self.triplets = index.sample(n, rng, config.negatives, config.allow_shared)
+        if self.triplets is not None:
+            self.flips = rng.random((3, n)) < 0.5
+
+    def __len__(self) -> int:
+        return self.config.steps_per_epoch
+
+    def __getitem__(self, step: int) -> Batch:
+        if self.triplets is not None and self.flips is not None:
+            size = self.config.batch_size
+            rows = np.arange(step * size, (step + 1) * size)[self.rank :: self.world]
+            t = self.triplets
+            image = np.concatenate([t.anchor[rows], t.negative[rows], t.positive[rows]])
+            attribute, relation = np.tile(t.attribute[rows], 3), None
+            flip = self.flips[:, rows].ravel()
+        else:
+            assert self.index is not None
+            rng = np.random.default_rng([self.config.seed, self.epoch, step, self.rank])
+            groups = self.config.batch_groups // self.world
+            batch = self.index.draw_batch(
+                groups, self.config.values_per_attribute, self.config.images_per_value, rng
+            )
+            image, attribute = batch.image, batch.attribute
+            relation = torch.from_numpy(self.index.relation(batch))
+            flip = rng.random(len(image)) < 0.5
+        pixels = self.pixels.take(image)
+        if self.config.flip:
+            mirrored = torch.from_numpy(flip)
+            pixels[mirrored] = pixels[mirrored].flip(3)
+        return Batch(pixels, torch.from_numpy(attribute), relation)
+
+
+# --------------------------------------------------------------------------- the run
+
+
+def train(config: TrainConfig, resume: bool = False) -> Run:
+    """Train a network and write its run folder.
+
+    Args:
+        config: everything that matters; ``data`` and ``out`` are needed.
+        resume: go on where the run in ``out`` was broken off (or start it).
+
+    Raises:
+        AgmanError: what is wrong with the options, the data or the run folder, and the mend.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    config.check()
+    if not config.data or not config.out:
+        raise AgmanError("options --data and --out are needed: the prepared folder, the run folder")
+    AcceleratorState._reset_state()  # a notebook may train twice with other precision
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=config.precision)
+    with repeatable(config.threads, accelerator.device.type == "cpu"):
+        return _Training(config, accelerator, resume).run()
+
+
+class _Training:
+    """The state of a run while it is trained."""
+
+    def __init__(self, config: TrainConfig, accelerator: Any, resume: bool) -> None:
+        self.config, self.accelerator = config, accelerator
+        self.main = accelerator.is_main_process
+        self.folder = Path(config.out)
+        self.dataset = PreparedDataset.load(config.data)
+        self.part = accelerator.process_index, accelerator.num_processes
+        shared = config.batch_groups if config.sampler == "batch" else config.batch_size
+        if shared % self.part[1]:
+            raise AgmanError(
+                f"--batch-size {config.batch_size} does not divide among {self.part[1]} processes"
+            )
+        self._prepare_sampling()
+        self._check_folder(resume)
+        with accelerator.main_process_first():  # the first fills the caches
+            self.pixels = Pixels(self.dataset, config.image_size, config.fit, config.cache)
+            model = self._build_model()
+        step = TrainingStep(model, config.margin, config.weighing, config.passes)
+        step = step.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(step.parameters(), lr=config.lr)
+        self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
+        self.model = model
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.best: dict[str, Any] = {"valid": None, "epoch": None, "table": {}}
+        if self.main:
+            self._open_folder()
+        accelerator.wait_for_everyone()
+        if (self.folder / "last.pt").exists():
+            self._restore()
+
+    def _prepare_sampling(self) -> None:
+        self.index, self.listed = None, None
+        if self.dataset.protocol == "triplets" and self.config.sampler == "triplets":
+            self.listed = listed_triplets(self.dataset, "train")
+            listed_triplets(self.dataset, "valid")
+            return
+        self.index = LabelIndex(self.dataset.split_labels("train"))
+        self.index.draw_groups(1, np.random.default_rng(0))
+        for role in ("query", "candidate"):
+            self.dataset.split_labels("valid", role, evaluated=True)
+        if self.main and len(self.index.skipped):
+            names = [
+                f"{self.dataset.attributes[a].name}={self.dataset.attributes[a].values[v]} ({n})"
+                for a, v, n in self.index.skipped
+            ]
+            print(f"too few images for anchors, so never drawn as such: {', '.join(names)}")
+
+    def _build_model(self) -> AGMAN:
+        config = self.config
+        parts = NETWORKS[config.model]
+        if config.class_branch is not None:
+            parts = replace(parts, class_branch=config.class_branch)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return build_model(
+                config.model, self.dataset.n_attributes, config.backbone, config.weights, parts
+            )
+
+    # ------------------------------------------------------------------ folder and checkpoints
+
+    def _check_folder(self, resume: bool) -> None:
+        """Refuse to write over another run."""
+        file = self.folder / "config.json"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise AgmanError(f"{self.folder}: is a file; choose another --out")
+        if not file.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise AgmanError(f"{self.folder}: is not empty and no run; choose another --out")
+            return
+        if not resume:
+            raise AgmanError(
+                f"{self.folder}: holds a run already; go on with --resume, or choose another --out"
+            )
+        ours, theirs = self.config, TrainConfig.load(file)
+        free = ("data", "out", "workers")
+        for name in theirs.__dict__:
+            if name not in free and getattr(ours, name) != getattr(theirs, name):
+                raise AgmanError(
+                    f"{self.folder}: was begun with --{name.replace('_', '-')} "
+                    f"{getattr(theirs, name)}, not {getattr(ours, name)}; resume with the same"
+                )
+
+    def _open_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "config.json").exists():
+            write_json(self.folder / "config.json", asdict(self.config))
+        if not (self.folder / "last.pt").exists():
+            with open(self.folder / "log.csv", "w", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(LOG_COLUMNS)
+
+    def _checkpoint(self) -> None:
+        if not self.main:
+            return
+        scaler = getattr(self.accelerator, "scaler", None)
+        state = {
+            "step_module": self.accelerator.unwrap_model(self.step_module).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "epoch": self.epoch,
+            "step": self.step,
+            "best": self.best,
+            "seconds": self.seconds,
+            "log_bytes": (self.folder / "log.csv").stat().st_size,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(self.folder / "last.pt", buffer.getvalue())
+
+    def _restore(self) -> None:
+        state = load_tensors(self.folder / "last.pt")
+        self.accelerator.unwrap_model(self.step_module).load_state_dict(state["step_module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        for name in ("epoch", "step", "best", "seconds"):
+            setattr(self, name, state[name])
+        if self.main:  # what was logged after the checkpoint will be logged again
+            with open(self.folder / "log.csv", "r+b") as file:
+                file.truncate(state["log_bytes"])
+
+    def _log(self, lr: float, sums: Tensor, n: int, valid: float | None) -> list[float]:
+        """Write a line of log.csv; returns the mean losses over all processes."""
+        means = self.accelerator.reduce(sums / max(n, 1), "mean").tolist()
+        if not all(np.isfinite(means)):
+            raise AgmanError(
+                f"{self.folder}: the loss is not finite at epoch {self.epoch + 1}, "
+                f"step {self.step}; try a lower --lr or --precision no"
+            )
+        if self.main:
+            row = [self.epoch + 1, self.step, lr, *means, "" if valid is None else valid]
+            with open(self.folder / "log.csv", "a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(row)
+        return means
+
+    # ------------------------------------------------------------------ training
+
+    def run(self) -> Run:
+        config = self.config
+        while self.epoch < config.epochs:
+            began = time.perf_counter()
+            losses = self._train_epoch()
+            table = self._validate()
+            valid = headline(table)
+            self._log(self._rate(), losses[1], losses[2], valid)
+            if self.best["valid"] is None or valid > self.best["valid"]:
+                self.best = {
+                    "valid": valid,
+                    "epoch": self.epoch + 1,
+                    "table": table_to_json(table),
+                }
+                self._save_weights("best")
+            self.epoch, self.step = self.epoch + 1, 0
+            self.seconds += time.perf_counter() - began
+            self._checkpoint()
+            self._say(losses[0], table, time.perf_counter() - began)
+        return self._finish()
+
+    def _rate(self) -> float:
+        return self.config.lr * self.config.lr_gamma ** (self.epoch // self.config.lr_step)
+
+    def _train_epoch(self) -> tuple[list[float], Tensor, int]:
+        """The rest of this epoch. Returns its mean losses, and what is not yet logged of them."""
+        config, device = self.config, self.accelerator.device
+        lr = self._rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.step_module.train()
+        batches = EpochBatches(
+            config, self.pixels, self.index, self.listed, self.epoch, self.part
+        )
+        loader = DataLoader(
+            batches,
+            batch_size=None,
+            sampler=range(self.step, config.steps_per_epoch),
+            num_workers=config.workers,
+        )
+        sums, n, all_sums, all_n = torch.zeros(3, device=device), 0, torch.zeros(3), 0
+        title = f"epoch {self.epoch + 1}/{config.epochs}" if self.main else None
+        steps = bar(
+            loader, title, initial=self.step, total=config.steps_per_epoch, unit="step"
+        )
+        since_checkpoint = 0
+        for batch in steps:
+            losses = self.step_module(
+                normalize(batch.images.to(device)),
+                batch.attributes.to(device),
+                None if batch.relation is None else batch.relation.to(device),
+            )
+            self.accelerator.backward(losses.total)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            sums += torch.stack([losses.total.detach(), losses.triplet, losses.classification])
+            self.step, n, since_checkpoint = self.step + 1, n + 1, since_checkpoint + 1
+            if self.step % config.log_every == 0 and self.step < config.steps_per_epoch:
+                means = self._log(lr, sums, n, None)
+                steps.set_postfix(loss=f"{means[0]:.3f}", triplet=f"{means[1]:.3f}")
+                all_sums, all_n = all_sums + sums.cpu(), all_n + n
+                sums, n = torch.zeros(3, device=device), 0
+                if since_checkpoint >= config.checkpoint_every:
+                    self._checkpoint()
+                    since_checkpoint = 0
+        everything = (all_sums + sums.cpu()) / max(all_n + n, 1)
+        return everything.tolist(), sums, n
+
+    def _validate(self) -> pd.DataFrame:
+        if self.part[1] > 1:  # each process moved its own batch-norm statistics: take the first's
+            from accelerate.utils import broadcast
+
+            broadcast([b for b in self.model.buffers()])
+        return evaluate_model(
+            self.model, self.dataset, "valid", self.pixels, self.accelerator, progress=self.main
+        )
+
+    def _say(self, losses: list[float], table: pd.DataFrame, seconds: float) -> None:
+        if self.main:
+            mean = table.loc["mean"]
+            name = table.columns[0]
+            text = f"triplet {losses[1]:.3f}"
+            if self.model.parts.class_branch:
+                text += f", classification {losses[2]:.3f}"
+            print(
+                f"epoch {self.epoch}/{self.config.epochs}: loss {losses[0]:.3f} ({text}); "
+                f"validation {name} {mean[name]:.2f} (random {mean['random']:.2f}); "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
+
+    def _save_weights(self, which: str) -> None:
+        if self.main:
+            about = model_facts(self.dataset, self.config.image_size, self.config.fit)
+            save_model(self.folder / f"{which}.safetensors", self.model, about)
+
+    def _finish(self) -> Run:
+        self._save_weights("last")
+        report = {
+            "metrics": {
+                "best_epoch": self.best["epoch"],
+                "valid": self.best["table"],
+            },
+            "seed": self.config.seed,
+            "processes": self.part[1],
+            "seconds": round(self.seconds, 1),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "environment": environment(self.accelerator.device),
+        }
+        if self.main:
+            write_json(self.folder / "report.json", report)
+        self.accelerator.wait_for_everyone()
+        return Run(self.folder, self.config, report)

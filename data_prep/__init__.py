@@ -1,0 +1,1 @@
+"""One module per data set: from the raw download to a prepared folder (`agman_lib.dataset`)."""

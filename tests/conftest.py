@@ -1,0 +1,91 @@
+"""Small fixtures of ours, so that the essential tests need no data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from agman_lib.config import TrainConfig
+from agman_lib.dataset import Attribute, PreparedDataset, write_prepared
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+ATTRIBUTES = (Attribute("colour", ("red", "green", "blue")), Attribute("side", ("left", "right")))
+COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (50, 60, 220)}
+
+
+def shared(path: str) -> Path:
+    """A file of the shared data; the test is skipped where it is absent."""
+    if not (SHARED / path).exists():
+        pytest.skip(f"needs {path} of the shared data, which is not here")
+    return SHARED / path
+
+
+def draw_square(colour: str, side: str, rng: np.random.Generator, size: int = 40) -> Image.Image:
+    """A coloured block in the left or right half of a noisy picture."""
+    pixels = rng.integers(90, 160, (size, size, 3)).astype(np.uint8)
+    x = rng.integers(2, 8) + (0 if side == "left" else size // 2)
+    y = rng.integers(4, size - 16)
+    pixels[y : y + 12, x : x + 10] = COLOURS[colour]
+    return Image.fromarray(pixels)
+
+
+def make_squares(folder: Path, n_train: int = 60, n_query: int = 6, n_candidate: int = 14) -> Path:
+    """A prepared folder, each image labelled for one attribute."""
+    rng = np.random.default_rng(7)
+    (folder / "images").mkdir(parents=True)
+    plan = [("train", "train")] * n_train
+    for split in ("valid", "test"):
+        plan += [(split, "query")] * n_query + [(split, "candidate")] * n_candidate
+    images, labels = [], []
+    for i, (split, role) in enumerate(plan):
+        colour = ATTRIBUTES[0].values[i // 2 % 3]
+        side = ATTRIBUTES[1].values[i // 6 % 2]
+        draw_square(colour, side, rng).save(folder / "images" / f"{i}.png")
+        images.append((f"i{i}", f"{i}.png", split, role))
+        attribute, value = (("colour", colour), ("side", side))[i % 2]
+        labels.append((f"i{i}", attribute, value, int(split != "train")))
+    write_prepared(
+        folder,
+        name="squares",
+        title="Coloured squares",
+        source="drawn by the tests",
+        licence="MIT",
+        attributes=ATTRIBUTES,
+        images=pd.DataFrame(images, columns=["image", "path", "split", "role"]),
+        labels=pd.DataFrame(labels, columns=["image", "attribute", "value", "evaluated"]),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def squares_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_squares(tmp_path_factory.mktemp("data") / "squares")
+
+
+@pytest.fixture(scope="session")
+def squares(squares_folder: Path) -> PreparedDataset:
+    return PreparedDataset.load(squares_folder)
+
+
+@pytest.fixture
+def tiny(squares_folder: Path, tmp_path: Path) -> TrainConfig:
+    """A training run of a few seconds."""
+    return TrainConfig(
+        data=str(squares_folder),
+        out=str(tmp_path / "run"),
+        backbone="resnet18",
+        image_size=32,
+        epochs=2,
+        steps_per_epoch=4,
+        batch_size=4,
+        lr=1e-3,
+        passes="joint",
+        threads=1,
+        device="cpu",
+        log_every=2,
+        checkpoint_every=2,
+    )

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from agman_lib.attention import AttributeGuidedAttention, block_masks
+from agman_lib.backbone import MultiLevelBackbone
+from agman_lib.errors import AgmanError
+from agman_lib.models import NETWORKS, Parts, build_model, from_description
+
+
+def shaken(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Every parameter and running statistic away from its start, so that nothing hides."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.endswith("running_var"):
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+            elif value.is_floating_point():
+                value.add_(0.1 * torch.randn(value.shape, generator=generator))
+    return model.eval()
+
+
+def stage_by_stage(attention: AttributeGuidedAttention, f: torch.Tensor, c: torch.Tensor):
+    """The equations as published: every stage on the full (B, 512, h, w) map, no identity used."""
+    e = attention.attribute_embedding(c)
+    x = attention.project(attention.w * f)
+    g = functional.silu(attention.spatial_transform(e))
+    scores = (g[:, :, None, None] * torch.tanh(attention.norm(x))).sum(1) / 512**0.5
+    s = torch.softmax(scores.flatten(1), dim=1).view_as(scores)
+    x = x * attention.w1 * s[:, None]
+    pooled = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], dim=1)
+    x = torch.sigmoid(attention.gate_conv(pooled)) * x
+    v = x.sum(dim=(2, 3))
+    g2 = functional.silu(attention.channel_transform(e))
+    m = torch.relu(attention.channel_fc1(torch.cat([v, g2], dim=1)))
+    v = v * attention.w2 * torch.sigmoid(attention.channel_fc2(m))
+    v = v * torch.relu(attention.masks(c))
+    return v / v.norm(dim=1, keepdim=True), s
+
+
+@pytest.mark.parametrize("w1", [1.3, -0.7])
+@pytest.mark.parametrize("size", [(64, 64), (96, 64), (224, 224)])
+def test_embed_all_equals_each_attribute_and_the_published_equations(w1, size):
+    model = shaken(build_model("agman", 5, "resnet18"))
+    with torch.no_grad():
+        model.attention.w1.fill_(w1)
+        images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+        single = torch.stack([model(images, torch.full((2,), a)) for a in range(5)], dim=1)
+        torch.testing.assert_close(model.embed_all(images), single, atol=1e-5, rtol=0)
+        model, images = model.double(), images.double()
+        every, f = model.embed_all(images), model.backbone(images)
+        for a in range(5):
+            attributes = torch.full((2,), a)
+            expected, s = stage_by_stage(model.attention, f, attributes)
+            torch.testing.assert_close(every[:, a], expected, atol=1e-10, rtol=0)
+            maps = model.attention_maps(images, attributes)
+            torch.testing.assert_close(maps, s, atol=1e-12, rtol=0)
+            torch.testing.assert_close(maps.sum(dim=(1, 2)), torch.ones(2).double())
+        assert (every[:, 0] - every[:, 1]).abs().max() > 1e-3
+
+
+def test_gradients_equal_those_of_the_published_equations():
+    torch.manual_seed(0)
+    attention = shaken(AttributeGuidedAttention(64, 3)).double()
+    with torch.no_grad():
+        attention.w1.fill_(-0.8)
+    f = torch.randn(2, 64, 4, 4, dtype=torch.double, requires_grad=True)
+    target, c = torch.randn(2, 512, dtype=torch.double), torch.tensor([2, 0])
+    ours = (attention(attention.features(f), c[:, None]).embedding[:, 0] * target).sum()
+    theirs = (stage_by_stage(attention, f, c)[0] * target).sum()
+    wanted = [f, *attention.parameters()]
+    for a, b in zip(
+        torch.autograd.grad(ours, wanted), torch.autograd.grad(theirs, wanted), strict=True
+    ):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-7)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shapes_and_interface(name, backbone):
+    model = build_model(name, 3, backbone).eval()
+    c3 = 256 if backbone == "resnet18" else 1024
+    size = 512 if name == "agman" else c3
+    images, attributes = torch.randn(2, 3, 64, 96), torch.tensor([0, 2])
+    with torch.no_grad():
+        embedding, logits = model.forward_train(images, attributes)
+        assert embedding.shape == (2, size)
+        torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
+        assert model.embed_all(images).shape == (2, 3, size)
+        assert model.attention_maps(images, attributes).shape == (2, 4, 6)
+        features = model.trunk(images)
+        torch.testing.assert_close(model.head(features, attributes), embedding)
+        if name == "agman":
+            torch.testing.assert_close(logits, model.attribute_logits(images))
+            assert logits.shape == (2, 3)
+        else:
+            assert logits is None
+            with pytest.raises(AgmanError, match="without the class branch"):
+                model.attribute_logits(images)
+
+
+def test_the_class_branch_is_not_computed_for_retrieval():
+    model = build_model("agman", 2, "resnet18").eval()
+
+    def refuse(*_):
+        raise AssertionError("layer4 was computed")
+
+    model.backbone.layer4.register_forward_hook(refuse)
+    model.embed_all(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(AssertionError, match="layer4"):
+        model.attribute_logits(torch.zeros(1, 3, 32, 32))
+
+
+def test_a_part_that_is_off_has_no_parameters():
+    full = sum(p.numel() for p in build_model("agman", 4, "resnet50").parameters())
+    for field in fields(Parts):
+        parts = replace(Parts(), **{field.name: False})
+        model = build_model("agman", 4, "resnet50", parts=parts)
+        count = sum(p.numel() for p in model.parameters())
+        # Swish has none of its own; pooling F in place of the projection widens what follows.
+        assert count == full if field.name == "swish" else count != full, field.name
+        assert from_description(model.description).parts == parts
+        images, attributes = torch.randn(2, 3, 32, 32), torch.tensor([0, 3])
+        embedding, logits = model.forward_train(images, attributes)
+        (embedding.sum() + (0 if logits is None else logits.sum())).backward()
+        unused = [n for n, p in model.named_parameters() if p.grad is None]
+        assert not unused, (field.name, unused)
+
+
+def test_masks_start_as_published():
+    masks = block_masks(8, 512)
+    assert masks.shape == (8, 512)
+    assert masks[3, 192:256].eq(1).all()
+    assert masks[3].eq(1).sum() == 64
+    assert masks[3, :192].eq(0.1).all()
+    uneven = block_masks(5, 512)
+    assert uneven[4, 408:510].eq(1).all()
+    assert uneven[:, 510:].eq(0.1).all()
+
+
+def test_backbone_output_is_f3_beside_f3_plus_low_level():
+    backbone = MultiLevelBackbone("resnet18", 2).eval()
+    images = torch.randn(1, 3, 64, 64)
+    f, x = backbone.stages(images)
+    f2 = backbone.layer2(backbone.layer1(backbone.stem(images)))
+    f3 = backbone.layer3(f2)
+    low = backbone.low_level(functional.max_pool2d(f2, 3, stride=2, padding=1))
+    torch.testing.assert_close(f, torch.cat([f3, f3 + low], dim=1))
+    torch.testing.assert_close(x, f3 + low)
+
+
+def test_resnet_weights_reach_the_backbone(tmp_path):
+    import torchvision
+
+    resnet = torchvision.models.resnet18(weights=None)
+    torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
+    model = build_model("agman", 2, "resnet18", str(tmp_path / "resnet18.pth"))
+    assert torch.equal(model.backbone.stem[0].weight, resnet.conv1.weight)
+    assert torch.equal(model.backbone.layer4[1].conv2.weight, resnet.layer4[1].conv2.weight)
+    with pytest.raises(AgmanError, match="not the weights of this backbone"):
+        build_model("agman", 2, "resnet34", str(tmp_path / "resnet18.pth"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: build_model("agmn", 2), "unknown network 'agmn'; did you mean 'agman'"),
+        (lambda: build_model("agman", 2, "vgg"), "unknown backbone 'vgg'"),
+        (
+            lambda: build_model("agman", 2, "resnet18")(torch.zeros(1, 3, 50, 64), torch.zeros(1)),
+            "multiples of 32",
+        ),
+        (
+            lambda: build_model("agman", 2, "resnet18")(
+                torch.zeros(1, 3, 32, 32), torch.tensor([2])
+            ),
+            "attribute indices must be 0 to 1",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises(AgmanError, match=message):
+        call()
+
+
+def test_an_all_closed_mask_gives_zeros_not_nan():
+    model = build_model("agman", 2, "resnet18").eval()
+    with torch.no_grad():
+        model.attention.masks.weight[1].fill_(-1)
+        embedding = model(torch.randn(1, 3, 32, 32), torch.tensor([1]))
+    assert torch.equal(embedding, torch.zeros(1, 512))

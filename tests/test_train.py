@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agman_lib.config import TrainConfig
+from agman_lib.errors import AgmanError
+from agman_lib.train import EpochBatches, train
+
+# Runs are made in processes of their own, forked before this one has computed anything with
+# several threads: a run must not depend on what the process did before it.
+FORK = multiprocessing.get_context("fork")
+
+
+def run_in_child(config: TrainConfig, resume: bool = False) -> None:
+    child = FORK.Process(target=train, args=(config, resume))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def weights(config: TrainConfig) -> dict[str, bytes]:
+    folder = Path(config.out)
+    return {name: (folder / f"{name}.safetensors").read_bytes() for name in ("best", "last")}
+
+
+def metrics(config: TrainConfig) -> dict:
+    return json.loads((Path(config.out) / "report.json").read_text())["metrics"]
+
+
+def assert_same_run(one: TrainConfig, other: TrainConfig) -> None:
+    assert weights(one) == weights(other)
+    assert metrics(one) == metrics(other)
+    log, other_log = ((Path(c.out) / "log.csv").read_text() for c in (one, other))
+    assert log == other_log
+
+
+@pytest.fixture
+def finished(tiny) -> TrainConfig:
+    run_in_child(tiny)
+    return tiny
+
+
+def test_the_same_config_gives_the_same_run_whatever_the_workers(finished, tmp_path):
+    again = finished.changed(out=str(tmp_path / "again"))
+    run_in_child(again)
+    assert_same_run(finished, again)
+    loaders = finished.changed(out=str(tmp_path / "loaders"), workers=2, cache=True)
+    run_in_child(loaders)
+    assert weights(finished) == weights(loaders)
+    assert metrics(finished) == metrics(loaders)
+    seed = finished.changed(out=str(tmp_path / "seed"), seed=1)
+    run_in_child(seed)
+    assert weights(seed) != weights(finished)
+
+
+@pytest.mark.parametrize("sampler", ["triplets", "batch"])
+def test_killed_at_random_moments_and_resumed_it_is_the_same_run(tiny, tmp_path, sampler):
+    """At least 20 SIGKILLs over both samplers, none of which may cost or change anything."""
+    config = tiny.changed(
+        sampler=sampler, values_per_attribute=2, images_per_value=2, epochs=3, steps_per_epoch=6
+    )
+    began = time.perf_counter()
+    run_in_child(config)
+    seconds = time.perf_counter() - began
+    broken = config.changed(out=str(tmp_path / "broken"))
+    moments = random.Random(sampler)
+    kills = 0
+    for _ in range(200):
+        child = FORK.Process(target=train, args=(broken, True))
+        child.start()
+        # Until 12 have struck, kill early enough that most strike while it trains.
+        child.join(moments.uniform(0.05, 0.9) * seconds if kills < 12 else None)
+        if child.is_alive():
+            os.kill(child.pid, signal.SIGKILL)
+            child.join()
+            kills += 1
+            continue
+        assert child.exitcode == 0
+        if kills >= 12:
+            break
+        # It was through before the kill: begin a new one.
+        assert_same_run(config, broken)
+        broken = config.changed(out=str(tmp_path / f"broken-{kills}"))
+    assert kills >= 12
+    assert_same_run(config, broken)
+    assert not list(Path(broken.out).glob(".*partial"))
+
+
+def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
+    finished, monkeypatch
+):
+    from agman_lib import checkpoints
+
+    file = Path(finished.out) / "last.pt"
+    good = file.read_bytes()
+
+    def disk_full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.write_whole(file, b"half")
+    assert file.read_bytes() == good
+    assert [p.name for p in file.parent.glob(".*")] == []
+
+
+def test_a_damaged_checkpoint_is_named_not_loaded(finished):
+    file = Path(finished.out) / "last.pt"
+    (Path(finished.out) / "report.json").unlink()
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", whole[:100]):
+        file.write_bytes(damaged)
+        with pytest.raises(AgmanError, match=r"last\.pt: not a whole PyTorch file"):
+            train(finished, resume=True)
+
+
+def test_a_run_folder_is_not_written_over(finished, tmp_path):
+    before = weights(finished)
+    with pytest.raises(AgmanError, match="holds a run already; go on with --resume"):
+        train(finished)
+    with pytest.raises(AgmanError, match=r"was begun with --lr 0\.001, not 0\.1"):
+        train(finished.changed(lr=0.1), resume=True)
+    assert weights(finished) == before
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    with pytest.raises(AgmanError, match="is not empty and no run"):
+        train(finished.changed(out=str(other)))
+    assert [p.name for p in other.iterdir()] == ["mine.txt"]
+
+
+def test_epoch_batches_are_shared_out_among_processes(squares, tiny):
+    from agman_lib.pixels import Pixels
+    from agman_lib.triplets import LabelIndex
+
+    pixels, index = Pixels(squares, 32), LabelIndex(squares.split_labels("train"))
+    config = tiny.changed(flip=False)
+    whole = EpochBatches(config, pixels, index, None, 0)[1]
+    parts = [EpochBatches(config, pixels, index, None, 0, (r, 2))[1] for r in range(2)]
+    assert len(whole.images) == 12
+    for k in range(3):
+        anchors = whole.images[4 * k : 4 * k + 4]
+        for rank, part in enumerate(parts):
+            assert part.images[2 * k : 2 * k + 2].equal(anchors[rank::2])
+    mirrored = EpochBatches(tiny, pixels, index, None, 0)[1].images
+    same = [a.equal(b) for a, b in zip(mirrored, whole.images, strict=True)]
+    back = [a.flip(2).equal(b) for a, b in zip(mirrored, whole.images, strict=True)]
+    assert all(np.array(same) ^ np.array(back))
+    assert any(back)
+    assert any(same)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ""}, "--data and --out are needed"),
+        ({"data": "nowhere"}, "nowhere: no such folder"),
+        ({"image_size": 50}, "--image-size must be a multiple of 32, not 50"),
+        ({"epochs": 0}, "--epochs must be at least 1"),
+        ({"lr": 0.0}, "--lr must be above 0"),
+        ({"sampler": "batch", "images_per_value": 40}, "--batch-size 4 gives 12 images"),
+        ({"weights": "gone.safetensors"}, r"gone\.safetensors: no such weights file"),
+    ],
+)
+def test_options_that_cannot_work_are_named_before_anything_is_written(tiny, changes, message):
+    with pytest.raises(AgmanError, match=message):
+        train(tiny.changed(**changes))
+    assert not Path(tiny.out).exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny):
+    with pytest.raises(AgmanError, match="the loss is not finite"):
+        train(tiny.changed(lr=1e30))
+
+
+def test_thread_count_and_determinism_are_put_back(tiny, monkeypatch):
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    train(tiny.changed(epochs=1, steps_per_epoch=1))
+    after = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    assert after == before
+
+
+def launch(*args: str, cwd: Path) -> str:
+    """Two CPU processes, as a person starts them."""
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", "0", "-m", "agman_lib", *args),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def test_two_processes_train_and_evaluate(tiny, tmp_path):
+    options = []
+    for name in ("data", "out", "backbone", "image_size", "epochs", "steps_per_epoch", "batch_size",
+                 "threads", "device", "log_every"):  # fmt: skip
+        options += [f"--{name.replace('_', '-')}", str(getattr(tiny, name))]
+    text = launch("train", *options, cwd=tmp_path)
+    assert text.count("epoch 2/2: loss") == 1, "the main process alone speaks"
+    report = json.loads((Path(tiny.out) / "report.json").read_text())
+    assert report["processes"] == 2
+    launch("evaluate", tiny.out, "--no-baselines", cwd=tmp_path)
+    shared_out = json.loads((Path(tiny.out) / "evaluate-test.json").read_text())["metrics"]
+
+    from agman_lib.runs import evaluate_run
+
+    evaluate_run(tiny.out, baselines=False, out=tmp_path / "alone.json")
+    alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
+    for row, values in alone["table"].items():
+        assert shared_out["table"][row] == pytest.approx(values, abs=1e-4), row
+    # The weights that both trained are the ones that were validated.
+    evaluate_run(tiny.out, split="valid", baselines=False, out=tmp_path / "valid.json")
+    valid = json.loads((tmp_path / "valid.json").read_text())["metrics"]["table"]
+    for row, values in valid.items():
+        assert report["metrics"]["valid"][row] == pytest.approx(values, abs=1e-4), row
