@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from agman_lib.config import PRESETS, TrainConfig, preset
 from agman_lib.errors import AgmanError, unknown
@@ -29,6 +29,11 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   figures                     training curve, attention and retrieval pictures of a run
   convert                     a published checkpoint into a file of ours
 """
+
+
+RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+Target = Annotated[Positional[str], arg(metavar="OUT")]
 
 
 def prepare_garments(
@@ -73,7 +78,7 @@ def prepare_garments(
 
 
 def prepare_fashion_products(
-    source: Positional[str],
+    source: Source,
     out: str,
     seed: int = 0,
     min_images: int = 100,
@@ -102,7 +107,7 @@ def train(config: TrainConfig, resume: bool) -> None:
 
 
 def evaluate(
-    run: Positional[str],
+    run: RunFolder,
     data: str | None = None,
     split: Literal["valid", "test"] = "test",
     weights: Literal["best", "last"] = "best",
@@ -124,7 +129,7 @@ def evaluate(
     evaluate_run(run, data, split, weights, baselines, out)
 
 
-def figures(run: Positional[str], out: str | None = None, data: str | None = None) -> None:
+def figures(run: RunFolder, out: str | None = None, data: str | None = None) -> None:
     """Write the training curve, attention and retrieval pictures of a run.
 
     Args:
@@ -142,7 +147,7 @@ def figures(run: Positional[str], out: str | None = None, data: str | None = Non
         print(path)
 
 
-def convert(source: Positional[str], out: Positional[str]) -> None:
+def convert(source: Source, out: Target) -> None:
     """A published checkpoint (AG-MAN, ASENet_V2) into a safetensors file of ours.
 
     Args:
@@ -263,6 +268,8 @@ def main(args: list[str] | None = None) -> int:
         _dispatch(sys.argv[1:] if args is None else args, COMMANDS, "agman")
     except AgmanError as error:
         print(f"error: {error}", file=sys.stderr)
+    except SystemExit as stop:  # tyro has printed a help text
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         print("stopped; a training run goes on with --resume", file=sys.stderr)
         return 130

@@ -96,13 +96,15 @@ def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
     file = folder / f"{size}-{fit}.npy"
     if file.exists() and done_file.exists() and json.loads(done_file.read_text())["key"] == key:
         return file
-    partial, log = folder / f"{size}-{fit}-{key[:12]}.partial", folder / f"{size}-{fit}.log"
+    partial, log = (folder / f"{size}-{fit}-{key[:12]}.{kind}" for kind in ("partial", "log"))
     shape = (len(dataset.paths), 3, size, size)
     chunks = [(i, dataset.paths[i : i + CHUNK]) for i in range(0, shape[0], CHUNK)]
     finished: set[int] = set()
     if partial.exists() and log.exists():
         finished = {int(line) for line in log.read_text().splitlines() if line.isdigit()}
     else:
+        for old in folder.glob(f"{size}-{fit}-*"):  # begun for files that have changed since
+            old.unlink()
         np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         log.write_text("")
     todo = [c for c in chunks if c[0] not in finished]
@@ -128,16 +130,17 @@ def _build(partial: Path, log: Path, todo: list, size: int, fit: Fit) -> None:
 
 def _fill(partial: Path, chunk: tuple[int, list[Path]], size: int, fit: Fit) -> int:
     start, paths = chunk
-    pixels = np.load(partial, mmap_mode="r+")
-    for i, path in enumerate(paths):
-        pixels[start + i] = fit_image(decode_image(path), size, fit)
-    pixels.flush()
+    pixels = np.stack([fit_image(decode_image(path), size, fit) for path in paths])
+    # Plain writes: a disk that fills up is an error here, and a crash in a memory map.
+    with open(partial, "r+b") as file:
+        file.seek(np.load(partial, mmap_mode="r").offset + start * pixels[0].nbytes)
+        file.write(pixels.tobytes())
     return start
 
 
 def _fingerprint(dataset: PreparedDataset) -> str:
     digest = hashlib.sha256()
-    for path in dataset.paths:
+    for name, path in zip(dataset.images["path"], dataset.paths, strict=True):
         stat = os.stat(path)
-        digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from agman_lib.batches import EpochBatches
 from agman_lib.config import TrainConfig
 from agman_lib.errors import AgmanError
-from agman_lib.train import EpochBatches, train
+from agman_lib.train import train
 
 # Runs are made in processes of their own, forked before this one has computed anything with
 # several threads: a run must not depend on what the process did before it.
