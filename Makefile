@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart lab test clean
+.PHONY: quickstart lab test figures clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/agman quickstart
@@ -15,6 +15,10 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The pictures of the README, from a quickstart of this checkout.
+figures: quickstart
+	cp quickstart/figures/*.png figures/
 
 clean:
 	rm -rf quickstart build *.egg-info

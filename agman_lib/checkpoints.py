@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +110,10 @@ def load_tensors(path: Path) -> Any:
     Raises:
         AgmanError: the file is damaged or would run code when it is loaded.
     """
-    import pickle
-    import zipfile
-
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of an unusual protocol: refused or read all the same
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise AgmanError(
             f"{path}: refused, it is a pickle that holds more than tensors and could run code; "

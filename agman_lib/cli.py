@@ -188,9 +188,9 @@ def quickstart(out: str = "quickstart", seed: int = 0) -> None:
     for path in run_figures(Run.load(run), PreparedDataset.load(data), Path(out) / "figures"):
         print(f"  {path}")
     print(
-        f"\ndone in {time.perf_counter() - began:.0f} s. Next: look at {out}/figures; open the "
-        "notebooks (make lab);\nor change something: agman train --preset quick "
-        f"--data {data} --out {out}/other --model asen_v2"
+        f"\ndone in {time.perf_counter() - began:.0f} s. Next: look at {out}/figures, then change "
+        f"something:\n  agman train --preset quick --data {data} --out {out}/asen_v2 "
+        f"--model asen_v2\n  agman evaluate {out}/asen_v2"
     )
 
 

@@ -21,7 +21,7 @@ def triplet_loss(anchor: Tensor, negative: Tensor, positive: Tensor, margin: flo
 
 
 def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) -> Tensor:
-    """The same hinge over every valid triplet of a batch, averaged over those that violate it.
+    """The same hinge, averaged over every valid triplet of a batch; 0 where there is none.
 
     Args:
         embedding: (N, D), unit length.
@@ -31,8 +31,7 @@ def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) 
     # [anchor, positive, negative]
     hinge = functional.relu(similarity[:, None, :] - similarity[:, :, None] + margin)
     valid = (relation == 1)[:, :, None] & (relation == -1)[:, None, :]
-    hinge = hinge * valid
-    return hinge.sum() / (hinge > 0).sum().clamp(min=1)
+    return (hinge * valid).sum() / valid.sum().clamp(min=1)
 
 
 def same_attribute_loss(logits: Tensor, attributes: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ import torch
 from agman_lib.checkpoints import load_model, write_json
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
+from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
 from agman_lib.models import AGMAN
 from agman_lib.pixels import Pixels
-from agman_lib.repeat import repeatable
 from agman_lib.report import (
     baseline_tables,
     check_fits,
@@ -84,19 +84,19 @@ def evaluate_run(
     Returns:
         The table, percent; its exact numbers are the report's ``metrics`` block.
     """
-    from accelerate import Accelerator
-
     source, config = Path(run), None
     if source.is_dir():
         config = Run.load(source).config
         source, data = source / f"{weights}.safetensors", data or config.data
         out = out or Path(run) / f"evaluate-{split}.json"
+    if not source.exists():
+        raise AgmanError(f"{source}: no such run folder or weights file; runs: `agman train`")
     if data is None:
         raise AgmanError("--data is needed with a weights file: the prepared folder to score on")
     model, about = load_model(source)
     dataset = PreparedDataset.load(data)
     check_fits(about, dataset, str(source))
-    accelerator = Accelerator(cpu=config is not None and config.device == "cpu")
+    accelerator = make_accelerator(config.device if config else "auto")
     model.to(accelerator.device)
     pixels = Pixels(dataset, about["image_size"], about["fit"], bool(config and config.cache))
     seed = config.seed if config else 0

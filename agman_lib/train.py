@@ -31,12 +31,12 @@ from agman_lib.checkpoints import (
 )
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
+from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
 from agman_lib.losses import TrainingStep
 from agman_lib.models import AGMAN, NETWORKS, build_model
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.progress import bar
-from agman_lib.repeat import repeatable
 from agman_lib.report import (
     environment,
     evaluate_model,
@@ -60,14 +60,10 @@ def train(config: TrainConfig, resume: bool = False) -> Run:
     Raises:
         AgmanError: what is wrong with the options, the data or the run folder, and the mend.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
     config.check()
     if not config.data or not config.out:
         raise AgmanError("options --data and --out are needed: the prepared folder, the run folder")
-    AcceleratorState._reset_state()  # a notebook may train twice with other precision
-    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=config.precision)
+    accelerator = make_accelerator(config.device, config.precision)
     with repeatable(config.threads, accelerator.device.type == "cpu"):
         return _Training(config, accelerator, resume).run()
 

@@ -115,7 +115,7 @@ def test_every_command_has_help(command, capsys):
         (["train", "--model", "agmn"], "invalid choice 'agmn'"),
         (["train", "--data", "nowhere", "--out", "x"], "nowhere: no such folder"),
         (["train"], "--data and --out are needed"),
-        (["evaluate", "nowhere"], "nowhere: no such weights file"),
+        (["evaluate", "nowhere"], "nowhere: no such run folder or weights file"),
         (["evaluate"], "RUN"),
         (["prepare", "fashion-products", "gone.zip", "--out", "x"], "gone.zip: no such file"),
         (["prepare", "garments", "--out", "x", "--size", "20"], "size 20"),

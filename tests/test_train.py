@@ -194,11 +194,12 @@ def test_thread_count_and_determinism_are_put_back(tiny, monkeypatch):
 
 
 def launch(*args: str, cwd: Path) -> str:
-    """Two CPU processes, as a person starts them."""
+    """Two CPU processes, as a person starts them: Accelerate starts several processes under
+    --multi_gpu alone; with --device cpu, or without a GPU, they are CPU processes."""
     command = [
-        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
-        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--main_process_port", "0", "-m", "agman_lib", *args),
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"),
+        *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"),
+        *("--main_process_port=0", "-m", "agman_lib", *args),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -228,3 +229,49 @@ def test_two_processes_train_and_evaluate(tiny, tmp_path):
     valid = json.loads((tmp_path / "valid.json").read_text())["metrics"]["table"]
     for row, values in valid.items():
         assert report["metrics"]["valid"][row] == pytest.approx(values, abs=1e-4), row
+
+
+def test_listed_triplets_are_trained_and_scored(squares_folder, tiny, tmp_path, capsys):
+    """The protocol of Zappos50k: one list of triplets, reshuffled; accuracy instead of MAP."""
+    import shutil
+
+    import pandas as pd
+
+    from agman_lib.runs import evaluate_run
+
+    folder = Path(shutil.copytree(squares_folder, tmp_path / "listed"))
+    about = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(about | {"protocol": "triplets"}))
+    images = pd.read_csv(folder / "images.csv")
+    labels = pd.read_csv(folder / "labels.csv").merge(images, on="image")
+    rows = []
+    for (split, attribute), group in labels.groupby(["split", "attribute"]):
+        for value, same in group.groupby("value"):
+            others = group[group["value"] != value]["image"].tolist()
+            pairs = zip(same["image"], same["image"].iloc[1:], others, strict=False)
+            rows += [(a, n, p, attribute, split) for a, p, n in pairs]
+    columns = ["anchor", "negative", "positive", "attribute", "split"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "triplets.csv", index=False)
+
+    run = train(tiny.changed(data=str(folder)))
+    assert run.metrics["valid"]["mean"]["random"] == 50
+    table = evaluate_run(run.folder, baselines=True)
+    listed = [r for r in rows if r[4] == "test"]
+    assert table.loc["mean", "triplets"] == len(listed)
+    assert set(table.index) == {"colour", "side", "mean"}
+    assert {"accuracy", "random", "untrained", "colour"} <= set(table.columns)
+    assert "accuracy" in capsys.readouterr().out
+
+    from agman_lib.dataset import PreparedDataset
+    from agman_lib.embed import embed
+    from agman_lib.pixels import Pixels
+
+    dataset, model = PreparedDataset.load(folder), run.model("best")
+    index = {image: i for i, image in enumerate(dataset.images["image"])}
+    right = 0
+    for anchor, negative, positive, attribute, _ in listed:
+        triple = np.array([index[anchor], index[negative], index[positive]])
+        where = np.full(3, dataset.attribute_index(attribute))
+        a, n, p = embed(model, Pixels(dataset, 32), triple, where)
+        right += a @ p > a @ n
+    assert table.loc["mean", "accuracy"] == pytest.approx(100 * right / len(listed))
