@@ -164,7 +164,8 @@ def build_model(
 
 
 def from_description(description: dict[str, Any]) -> AGMAN:
-    """Build (with random weights) the network that `AGMAN.description` describes."""
-    return AGMAN(
-        description["n_attributes"], description["backbone"], Parts(**description["parts"])
-    )
+    """Build the network that `AGMAN.description` describes, with the random weights of seed 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        parts = Parts(**description["parts"])
+        return AGMAN(description["n_attributes"], description["backbone"], parts)

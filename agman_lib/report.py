@@ -21,7 +21,7 @@ from agman_lib.evaluate import (
     score_split,
     triplet_accuracy,
 )
-from agman_lib.models import AGMAN, from_description
+from agman_lib.models import AGMAN
 from agman_lib.pixels import Fit, Pixels
 
 
@@ -91,13 +91,9 @@ def _embed_shared(
 
 
 def baseline_tables(
-    model: AGMAN, dataset: PreparedDataset, split: str, pixels: Pixels, seed: int = 0
+    untrained: AGMAN, dataset: PreparedDataset, split: str, pixels: Pixels
 ) -> dict[str, pd.DataFrame]:
-    """The same table for an untrained network of the same shape and for a colour histogram."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        untrained = from_description(model.description)
-    untrained = untrained.to(next(model.parameters()).device)
+    """The same table for an untrained network and for a colour histogram."""
 
     def histograms(image: np.ndarray, attribute: np.ndarray) -> np.ndarray:
         unique, inverse = np.unique(image, return_inverse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
-from agman_lib.models import AGMAN
+from agman_lib.models import AGMAN, NETWORKS, build_model, from_description
 from agman_lib.pixels import Pixels
 from agman_lib.report import (
     baseline_tables,
@@ -63,6 +63,20 @@ class Run:
         return load_model(self.folder / f"{which}.safetensors")[0]
 
 
+def initial_model(config: TrainConfig, n_attributes: int) -> AGMAN:
+    """The network of a config as its training starts: the same weights each time.
+
+    Raises:
+        AgmanError: the starting weights cannot be had or are of another network.
+    """
+    parts = NETWORKS[config.model]
+    if config.class_branch is not None:
+        parts = replace(parts, class_branch=config.class_branch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build_model(config.model, n_attributes, config.backbone, config.weights, parts)
+
+
 def evaluate_run(
     run: str | Path,
     data: str | Path | None = None,
@@ -78,7 +92,8 @@ def evaluate_run(
         data: prepared folder; by default the one that the run was trained on.
         split: valid or test.
         weights: "best" or "last" of the run.
-        baselines: add the columns of an untrained network and of a colour histogram.
+        baselines: add the columns of the network as its training started (of a weights file: the
+            same network with random weights) and of a colour histogram.
         out: report file; by default ``evaluate-<split>.json`` in the run folder, none for a file.
 
     Returns:
@@ -99,12 +114,14 @@ def evaluate_run(
     accelerator = make_accelerator(config.device if config else "auto")
     model.to(accelerator.device)
     pixels = Pixels(dataset, about["image_size"], about["fit"], bool(config and config.cache))
-    seed = config.seed if config else 0
     threads = config.threads if config else torch.get_num_threads()
     with repeatable(threads, accelerator.device.type == "cpu"):
         table = evaluate_model(model, dataset, split, pixels, accelerator, progress=True)
         if baselines and accelerator.is_main_process:
-            table = with_baselines(table, baseline_tables(model, dataset, split, pixels, seed))
+            start = initial_model(config, dataset.n_attributes) if config else None
+            untrained = start or from_description(model.description)
+            untrained.to(accelerator.device)
+            table = with_baselines(table, baseline_tables(untrained, dataset, split, pixels))
     if accelerator.is_main_process:
         print(table_to_text(table))
         if out is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
 from agman_lib.losses import TrainingStep
-from agman_lib.models import AGMAN, NETWORKS, build_model
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.progress import bar
 from agman_lib.report import (
@@ -44,7 +43,7 @@ from agman_lib.report import (
     model_facts,
     table_to_json,
 )
-from agman_lib.runs import Run
+from agman_lib.runs import Run, initial_model
 from agman_lib.triplets import LabelIndex, listed_triplets
 
 LOG_COLUMNS = ["epoch", "step", "lr", "total", "triplet", "classification", "valid"]
@@ -86,7 +85,7 @@ class _Training:
         self._check_folder(resume)
         with accelerator.main_process_first():  # the first fills the caches
             self.pixels = Pixels(self.dataset, config.image_size, config.fit, config.cache)
-            model = self._build_model()
+            model = initial_model(config, self.dataset.n_attributes)
         step = TrainingStep(model, config.margin, config.weighing, config.passes)
         step = step.to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(step.parameters(), lr=config.lr)
@@ -116,17 +115,6 @@ class _Training:
                 for a, v, n in self.index.skipped
             ]
             print(f"too few images for anchors, so never drawn as such: {', '.join(names)}")
-
-    def _build_model(self) -> AGMAN:
-        config = self.config
-        parts = NETWORKS[config.model]
-        if config.class_branch is not None:
-            parts = replace(parts, class_branch=config.class_branch)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            return build_model(
-                config.model, self.dataset.n_attributes, config.backbone, config.weights, parts
-            )
 
     # ------------------------------------------------------------------ folder and checkpoints
 
