@@ -27,25 +27,17 @@ from torch.nn import functional
 
 from agman_lib.backbone import init_conv
 
-
-class Features(NamedTuple):
-    """What does not depend on the attribute: keys (B, K, h, w) and values (B, C, h, w)."""
-
-    keys: Tensor
-    values: Tensor
-
-    def rows(self, index: Tensor) -> Features:
-        """The features of these images, repeats allowed."""
-        return Features(self.keys[index], self.values[index])
+Features = tuple[Tensor, ...]
+"""What a network keeps of an image that does not depend on the attribute; each (B, …)."""
 
 
 class Attended(NamedTuple):
-    """Everything that the attention computes for Q attributes of each image."""
+    """Everything that a head computes for Q attributes of each image; None where it has no such."""
 
     embedding: Tensor  # (B, Q, D), unit length
-    spatial: Tensor  # (B, Q, h, w), S: sums to one over positions
+    spatial: Tensor | None  # (B, Q, h, w), S: sums to one over positions
     gate: Tensor | None  # (B, Q, h, w) in (0, 1)
-    channel: Tensor  # (B, Q, D) in (0, 1)
+    channel: Tensor | None  # (B, Q, D) in (0, 1)
     mask: Tensor | None  # (B or 1, Q, D), not negative
 
 
@@ -105,9 +97,12 @@ class AttributeGuidedAttention(nn.Module):
         )
 
     def features(self, f: Tensor) -> Features:
-        """Step 1 and the attribute-free part of step 2: F (B, C, h, w) -> keys and values."""
+        """Step 1 and the attribute-free part of step 2.
+
+        F (B, C, h, w) -> keys (B, 512, h, w) and values (B, 512, h, w), or F as values.
+        """
         x = self.project(self.w * f)
-        return Features(torch.tanh(self.norm(x)), x if self.projected_values else f)
+        return torch.tanh(self.norm(x)), x if self.projected_values else f
 
     def forward(self, features: Features, attributes: Tensor) -> Attended:
         """Steps 2 to 7 for Q attributes of each image.
@@ -116,11 +111,12 @@ class AttributeGuidedAttention(nn.Module):
             features: from `features`.
             attributes: (B, Q) indices, or (1, Q) for the same ones on every image.
         """
+        keys, values = features
         e = self.attribute_embedding(attributes)
-        s = self.spatial_attention(features.keys, e)
-        gate = None if self.gate_conv is None else self.spatial_gate(features.values, self.w1 * s)
+        s = self.spatial_attention(keys, e)
+        gate = None if self.gate_conv is None else self.spatial_gate(values, self.w1 * s)
         weight = self.w1 * s if gate is None else gate * self.w1 * s
-        v = torch.einsum("bqhw,bchw->bqc", weight, features.values)
+        v = torch.einsum("bqhw,bchw->bqc", weight, values)
         m = self.channel_attention(v, e)
         v = v * self.w2 * m
         mask = None

@@ -21,7 +21,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from agman_lib.errors import AgmanError
-from agman_lib.models import AGMAN, NETWORKS, Parts, from_description
+from agman_lib.models import RetrievalModel, from_description
 
 FORMAT = "agman-1"
 
@@ -44,7 +44,9 @@ def write_json(path: Path, content: Any) -> None:
     write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def save_model(path: str | Path, model: AGMAN, about: dict[str, Any] | None = None) -> None:
+def save_model(
+    path: str | Path, model: RetrievalModel, about: dict[str, Any] | None = None
+) -> None:
     """Save a network as one safetensors file that says how to build it again.
 
     Args:
@@ -56,7 +58,7 @@ def save_model(path: str | Path, model: AGMAN, about: dict[str, Any] | None = No
     write_whole(Path(path), serialize(state, metadata=metadata))
 
 
-def load_model(path: str | Path) -> tuple[AGMAN, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[RetrievalModel, dict[str, Any]]:
     """A network saved by `save_model`, in evaluation mode, and its ``about``.
 
     Raises:
@@ -124,7 +126,7 @@ def load_tensors(path: Path) -> Any:
         raise AgmanError(f"{path}: not a whole PyTorch file ({reason}); copy it again") from None
 
 
-def load_weights_into(model: AGMAN, path: str | Path) -> None:
+def load_weights_into(model: RetrievalModel, path: str | Path) -> None:
     """Load a torchvision ResNet into the backbone, or a whole network of the same shape.
 
     Raises:
@@ -137,7 +139,7 @@ def load_weights_into(model: AGMAN, path: str | Path) -> None:
         _load_exactly(model, state, str(path))
 
 
-def _load_exactly(model: AGMAN, state: dict[str, Tensor], where: str) -> None:
+def _load_exactly(model: RetrievalModel, state: dict[str, Tensor], where: str) -> None:
     own = model.state_dict()
     wrong = [k for k in own if k not in state] or [k for k in state if k not in own]
     wrong = wrong or [k for k in own if own[k].shape != state[k].shape]
@@ -149,13 +151,15 @@ def _load_exactly(model: AGMAN, state: dict[str, Tensor], where: str) -> None:
     model.load_state_dict(state)
 
 
-# Published name -> ours, for AG-MAN (official code) and ASENet_V2 (Maryeon/asen).
-_OFFICIAL = [
-    (r"backbonenet\.conv1_1\.", "backbone.low_level."),
-    (r"backbonenet\.fc_embed\.", "backbone.attribute_classifier."),
-    (r"backbonenet\.conv1\.", "backbone.stem.0."),
-    (r"backbonenet\.bn1\.", "backbone.stem.1."),
-    (r"backbonenet\.", "backbone."),
+# Published name -> ours, the first that fits: the official AG-MAN code, and Maryeon/asen.
+_RESNET = [
+    (r"(?:backbonenet|embeddingnet)\.conv1_1\.", "backbone.low_level."),
+    (r"(?:backbonenet|embeddingnet)\.fc_embed\.", "backbone.attribute_classifier."),
+    (r"(?:backbonenet|embeddingnet)\.conv1\.", "backbone.stem.0."),
+    (r"(?:backbonenet|embeddingnet)\.bn1\.", "backbone.stem.1."),
+    (r"(?:backbonenet|embeddingnet)\.", "backbone."),
+]
+_AGA = [
     (r"attr_embedding\.", "attention.attribute_embedding."),
     (r"attr_transform1\.", "attention.spatial_transform."),
     (r"attr_transform2\.", "attention.channel_transform."),
@@ -167,42 +171,58 @@ _OFFICIAL = [
     (r"masks\.", "attention.masks."),
     (r"(w|w1|w2)$", r"attention.\1"),
 ]
+_ASEN = [
+    (r"mask_fc1\.", "attention.spatial_attribute."),
+    (r"mask_fc2\.", "attention.channel_attribute."),
+    (r"conv1\.", "attention.project."),
+    (r"conv2\.", "attention.spatial_score."),
+    (r"fc1\.", "attention.channel_fc1."),
+    (r"fc2\.", "attention.channel_fc2."),
+    (r"feature_fc\.", "attention.embed."),
+]
+_CSN = [(r"embed_fc\.", "attention.embed."), (r"masks\.", "attention.masks.")]
+# Network -> a name that it alone has (looked for in this order), its names, where A is read off.
+_PUBLISHED = {
+    "agman": ("backbonenet.conv1_1.weight", _AGA, ("attr_embedding.weight", 0)),
+    "asen_v2": ("img_bn1.weight", _AGA, ("attr_embedding.weight", 0)),
+    "asen": ("mask_fc1.weight", _ASEN, ("mask_fc1.weight", 1)),
+    "csn": ("masks.weight", _CSN, ("masks.weight", 0)),
+}
 
 
-def from_official(state: dict[str, Tensor], where: str = "checkpoint") -> AGMAN:
+def from_official(state: dict[str, Tensor], where: str = "checkpoint") -> RetrievalModel:
     """The network of a published checkpoint, recognised by its names, weights loaded.
 
     Args:
-        state: the published state dict; a training checkpoint's wrapper ``embeddingnet.`` is
-            stripped when every key has it.
+        state: the published state dict (AG-MAN, ASENet_V2, ASEN or CSN); a training checkpoint's
+            wrapper ``embeddingnet.`` is stripped when every key has it.
 
     Raises:
-        AgmanError: the names are no known network's.
+        AgmanError: the names are no known network's, or weights are missing.
     """
     wrapper = "embeddingnet."
     if state and all(k.startswith(wrapper) for k in state):
         state = {k[len(wrapper) :]: v for k, v in state.items()}
     shape = {k: tuple(v.shape) for k, v in state.items()}
-    name = "agman" if "backbonenet.conv1_1.weight" in shape else "asen_v2"
-    if not {"attr_embedding.weight", "img_bn1.weight", "backbonenet.conv1.weight"} <= set(shape):
+    for name, (sign, names, (key, axis)) in _PUBLISHED.items():  # noqa: B007
+        if sign in shape and key in shape:
+            break
+    else:
         raise AgmanError(
-            f"{where}: its names are not those of a published AG-MAN or ASENet_V2 checkpoint"
+            f"{where}: its names are not those of a published AG-MAN, ASENet_V2, ASEN or CSN"
         )
-    parts: Parts = NETWORKS[name]
+    model = RetrievalModel(name, shape[key][axis], _resnet_of(shape))
     renamed = {}
-    for key, value in state.items():
-        for pattern, ours in _OFFICIAL:
-            if re.match(pattern, key):
-                renamed[re.sub("^" + pattern, ours, key, count=1)] = value
-                break
-    model = AGMAN(shape["attr_embedding.weight"][0], _resnet_of(shape), parts)
-    unused = ("backbone.fc.",) + (() if parts.class_branch else ("backbone.layer4.",))
+    for old, value in state.items():
+        new = next((re.sub("^" + p, o, old) for p, o in _RESNET + names if re.match(p, old)), old)
+        renamed[new] = value
+    unused = ("backbone.fc.",) + (() if model.parts.class_branch else ("backbone.layer4.",))
     _load_exactly(model, {k: v for k, v in renamed.items() if not k.startswith(unused)}, where)
     return model.eval()
 
 
 def _resnet_of(shape: dict[str, tuple[int, ...]]) -> str:
-    prefix = "backbonenet.layer3."
-    blocks = len({k[len(prefix) :].split(".")[0] for k in shape if k.startswith(prefix)})
-    deep = any(k.startswith(prefix) and ".conv3." in k for k in shape)
-    return "resnet50" if deep else {2: "resnet18"}.get(blocks, "resnet34")
+    layer3 = [k.split("layer3.")[1] for k in shape if ".layer3." in k]
+    if any(".conv3." in k for k in layer3):
+        return "resnet50"
+    return "resnet18" if len({k.split(".")[0] for k in layer3}) == 2 else "resnet34"

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   prepare fashion-products    Fashion Product Images (Small): Kaggle's zip or folder, or parquet
   train                       train a network on a prepared folder
   evaluate                    score a run (or a weights file) on a split, with its baseline rows
+  compare                     networks, or the ablation, over several seeds at equal budget
   figures                     training curve, attention and retrieval pictures of a run
   convert                     a published checkpoint into a file of ours
 """
@@ -148,7 +150,7 @@ def figures(run: RunFolder, out: str | None = None, data: str | None = None) -> 
 
 
 def convert(source: Source, out: Target) -> None:
-    """A published checkpoint (AG-MAN, ASENet_V2) into a safetensors file of ours.
+    """A published checkpoint (AG-MAN, ASENet_V2, ASEN, CSN) into a safetensors file of ours.
 
     Args:
         source: The published file: .safetensors, or a PyTorch file that holds tensors alone.
@@ -194,30 +196,77 @@ def quickstart(out: str = "quickstart", seed: int = 0) -> None:
     )
 
 
-def _train_command(args: list[str]) -> None:
-    """Options of `TrainConfig`, with ``--preset`` and ``--resume`` taken out first."""
-    name, rest, resume = None, [], False
+def _take_preset(args: list[str]) -> tuple[TrainConfig, list[str]]:
+    """The preset that ``--preset NAME`` names, and the other words."""
+    name, rest = None, []
     words = iter(args)
     for word in words:
-        if word == "--resume":
-            resume = True
-        elif word == "--preset" or word.startswith("--preset="):
+        if word == "--preset" or word.startswith("--preset="):
             name = word.partition("=")[2] or next(words, "")
         else:
             rest.append(word)
-    default = preset(name) if name is not None else TrainConfig()
+    return (TrainConfig() if name is None else preset(name)), rest
+
+
+PRESET_HELP = f"--preset NAME: start from a preset ({', '.join(PRESETS)}); options change it."
+
+
+def _train_command(args: list[str]) -> None:
+    default, rest = _take_preset(args)
+    resume = "--resume" in rest
+    rest = [word for word in rest if word != "--resume"]
     description = (
-        "Train a network on a prepared folder.\n\n--preset NAME: start from a preset "
-        f"({', '.join(PRESETS)}).\n--resume: go on with the run in --out where it was broken off."
+        f"Train a network on a prepared folder.\n\n{PRESET_HELP}\n"
+        "--resume: go on with the run in --out where it was broken off."
     )
     config = _parse(TrainConfig, rest, "agman train", default=default, description=description)
     train(config, resume)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What is compared; the other options are those of ``agman train``, for all runs alike."""
+
+    config: Annotated[TrainConfig, arg(name="")]
+    networks: tuple[str, ...] = ("triplet", "csn", "asen", "asen_v2", "agman")
+    """Networks to compare."""
+    ablation: bool = False
+    """Compare the steps from asen_v2 to agman instead, one part more at a time."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of each."""
+    baseline: str = "asen_v2"
+    """Entry that the others are tested against."""
+
+
+def _compare_command(args: list[str]) -> None:
+    default, rest = _take_preset(args)
+    description = (
+        "Compare networks, or the steps of the ablation, at equal budget over several seeds.\n\n"
+        f"{PRESET_HELP} What was broken off goes on; what is finished is not trained again."
+    )
+    options = _parse(
+        CompareOptions,
+        rest,
+        "agman compare",
+        default=CompareOptions(default),
+        description=description,
+    )
+    from agman_lib.compare import ablation_entries, compare, comparison_text, network_entries
+
+    config = options.config
+    if not config.data or not config.out:
+        raise AgmanError("options --data and --out are needed: the prepared folder, the folder")
+    entries = ablation_entries() if options.ablation else network_entries(options.networks)
+    comparison = compare(config, entries, options.seeds, config.out, options.baseline)
+    print(comparison_text(comparison, options.baseline), end="")
+    print(f"{config.out}: comparison.csv, comparison.md, comparison.json")
 
 
 COMMANDS: dict[str, Any] = {
     "quickstart": quickstart,
     "prepare": {"garments": prepare_garments, "fashion-products": prepare_fashion_products},
     "train": _train_command,
+    "compare": _compare_command,
     "evaluate": evaluate,
     "figures": figures,
     "convert": convert,
@@ -256,7 +305,7 @@ def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
     path = f"{path} {args[0]}"
     if isinstance(command, dict):
         _dispatch(rest, command, path)
-    elif command is _train_command:
+    elif command in (_train_command, _compare_command):
         command(rest)
     else:
         _parse(command, rest, path)

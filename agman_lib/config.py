@@ -23,14 +23,27 @@ class TrainConfig:
     out: str = ""
     """Run folder to write."""
 
-    model: Literal["agman", "asen_v2"] = "agman"
+    model: Literal["agman", "asen_v2", "asen", "csn", "triplet"] = "agman"
     """Network."""
     backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
     """ResNet under it."""
     weights: str = "none"
     """Starting weights: none, imagenet (downloaded once), or a file."""
     class_branch: bool | None = None
-    """Same-attribute classification on or off; None is the network's own choice."""
+    """AG-MAN's same-attribute classification, on or off (an ablation of agman, or a step from
+    asen_v2 towards it); None, here and below, is the network's own."""
+    multi_level: bool | None = None
+    """AG-MAN's multi-level backbone."""
+    masks: bool | None = None
+    """AG-MAN's masks."""
+    spatial_gate: bool | None = None
+    """AG-MAN's spatial gate."""
+    swish: bool | None = None
+    """AG-MAN's g(z) = z sigmoid(z); off: tanh and ReLU."""
+    projected_values: bool | None = None
+    """AG-MAN's pooling of the 512-channel projection; off: of the backbone's output."""
+    scalars: bool | None = None
+    """AG-MAN's learned scalars w, w1, w2."""
 
     image_size: int = 224
     """Pixels, a multiple of 32."""

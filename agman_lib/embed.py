@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agman_lib.models import AGMAN
+from agman_lib.models import RetrievalModel
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.progress import bar
 
 
 @torch.no_grad()
 def embed(
-    model: AGMAN,
+    model: RetrievalModel,
     pixels: Pixels,
     image: np.ndarray,
     attribute: np.ndarray,
@@ -45,7 +45,9 @@ def embed(
             rows = order[bounds[k] : bounds[k + 1]]
             for part in np.array_split(rows, max(1, len(rows) // (2 * batch_size))):
                 which = _index(inverse[part] - start, device)
-                e = model.head(features.rows(which), _index(attribute[part], device))
+                e = model.head(
+                    tuple(f[which] for f in features), _index(attribute[part], device)
+                )
                 out[part] = e.float().cpu().numpy()
     finally:
         model.train(was_training)

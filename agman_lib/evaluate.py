@@ -294,16 +294,38 @@ def triplet_accuracy(dataset: PreparedDataset, split: str, embedder: Embedder) -
 
     Columns: ``accuracy``, ``random`` (50), ``triplets``; the last row, ``mean``, is over triplets.
     """
-    t: Triplets = listed_triplets(dataset, split)
-    a, n, p = (embedder(i, t.attribute) for i in (t.anchor, t.negative, t.positive))
-    right = (a * p).sum(1) > (a * n).sum(1)
+    attribute, right = _triplets_right(dataset, split, embedder)
     rows = {}
     for i, name in enumerate(dataset.attribute_names):
-        of = right[t.attribute == i]
+        of = right[attribute == i]
         if len(of):
             rows[name] = {"accuracy": 100 * of.mean(), "random": 50.0, "triplets": len(of)}
     rows["mean"] = {"accuracy": 100 * right.mean(), "random": 50.0, "triplets": len(right)}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _triplets_right(
+    dataset: PreparedDataset, split: str, embedder: Embedder
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attribute (T,) of each listed triplet, and whether cos(a, p) > cos(a, n)."""
+    t: Triplets = listed_triplets(dataset, split)
+    a, n, p = (embedder(i, t.attribute) for i in (t.anchor, t.negative, t.positive))
+    return t.attribute, (a * p).sum(1) > (a * n).sum(1)
+
+
+def per_query_scores(
+    dataset: PreparedDataset, split: str, embedder: Embedder
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attribute index (Q,) and score (Q,) float64 of each query: its AP, or 0 and 1 of a triplet.
+
+    Their plain mean is the headline number of the data set's protocol.
+    """
+    if dataset.protocol == "triplets":
+        attribute, right = _triplets_right(dataset, split, embedder)
+        return attribute, right.astype(float)
+    scores = score_split(dataset, split, embedder)
+    attribute = np.concatenate([np.full(len(s.average_precision), s.attribute) for s in scores])
+    return attribute, np.concatenate([s.average_precision for s in scores])
 
 
 # --------------------------------------------------------------------------- baselines

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from agman_lib.dataset import PreparedDataset
 from agman_lib.embed import embed
 from agman_lib.evaluate import Task, retrieval_tasks
-from agman_lib.models import AGMAN
+from agman_lib.models import RetrievalModel
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.plots import (
     AttentionExample,
@@ -50,7 +50,7 @@ def run_figures(
 
 
 def attention_figure(
-    model: AGMAN, dataset: PreparedDataset, pixels: Pixels, tasks: list[Task], n: int = 3
+    model: RetrievalModel, dataset: PreparedDataset, pixels: Pixels, tasks: list[Task], n: int = 3
 ) -> Figure:
     """S over the first n queries of every attribute, beside the true region where it is known."""
     rows = {}
@@ -91,7 +91,7 @@ def _boxes_as_shown(
 
 
 def retrieval_figure(
-    model: AGMAN, dataset: PreparedDataset, pixels: Pixels, tasks: list[Task], k: int = 7
+    model: RetrievalModel, dataset: PreparedDataset, pixels: Pixels, tasks: list[Task], k: int = 7
 ) -> Figure:
     """The first query of every attribute and its first k candidates."""
     rows = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agman_lib.models import AGMAN
+from agman_lib.models import RetrievalModel
 
 Passes = Literal["joint", "separate"]
 Weighing = Literal["fixed", "learned"]
@@ -84,7 +84,7 @@ class TrainingStep(nn.Module):
 
     def __init__(
         self,
-        model: AGMAN,
+        model: RetrievalModel,
         margin: float = 0.2,
         weighing: Weighing = "fixed",
         passes: Passes = "joint",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from agman_lib.attention import Attended, AttributeGuidedAttention, Features
 from agman_lib.backbone import MultiLevelBackbone, imagenet_weights
+from agman_lib.compared import ASENAttention, MaskHead
 from agman_lib.errors import AgmanError, unknown
 
 
@@ -36,45 +37,66 @@ class Parts:
     scalars: bool = True
 
 
+NO_PARTS = Parts(**{f.name: False for f in fields(Parts)})
 NETWORKS = {
-    "agman": Parts(),
-    "asen_v2": Parts(**{f.name: False for f in fields(Parts)}),
+    "triplet": "no attention: one embedding whatever the attribute",
+    "csn": "CSN: a learned mask for each attribute",
+    "asen": "ASEN: spatial and channel attention",
+    "asen_v2": "ASENet_V2: AG-MAN with every part off",
+    "agman": "AG-MAN",
 }
 
 
-class AGMAN(nn.Module):
-    """AG-MAN: multi-level backbone, same-attribute classification, attribute-guided attention.
+class RetrievalModel(nn.Module):
+    """A backbone and a head: AG-MAN and every network it is compared with.
 
     Args:
+        name: one of `NETWORKS`.
         n_attributes: A.
         backbone: resnet18, resnet34 or resnet50 (published: resnet50).
-        parts: which of AG-MAN's parts are on.
+        parts: which of AG-MAN's parts are on (agman and asen_v2 only).
+
+    The head is the module ``attention``; ``embedding_size`` is D.
     """
 
     def __init__(
-        self, n_attributes: int, backbone: str = "resnet50", parts: Parts | None = None
+        self, name: str, n_attributes: int, backbone: str = "resnet50", parts: Parts | None = None
     ) -> None:
         super().__init__()
-        parts = parts or Parts()
-        self.n_attributes, self.backbone_name, self.parts = n_attributes, backbone, parts
+        if name not in NETWORKS:
+            raise unknown("network", name, NETWORKS)
+        if parts is None:
+            parts = Parts() if name == "agman" else NO_PARTS
+        elif parts != NO_PARTS and name not in ("agman", "asen_v2"):
+            raise AgmanError(f"network {name!r} has none of AG-MAN's parts; use agman or asen_v2")
+        self.name, self.n_attributes, self.parts = name, n_attributes, parts
+        self.backbone_name = backbone
         self.backbone = MultiLevelBackbone(
             backbone, n_attributes, parts.multi_level, parts.class_branch
         )
-        self.attention = AttributeGuidedAttention(
-            self.backbone.out_channels,
-            n_attributes,
-            projected_values=parts.projected_values,
-            swish=parts.swish,
-            spatial_gate=parts.spatial_gate,
-            masks=parts.masks,
-            scalars=parts.scalars,
-        )
+        channels = self.backbone.out_channels
+        self.attention: AttributeGuidedAttention | ASENAttention | MaskHead
+        if name in ("triplet", "csn"):
+            self.attention = MaskHead(channels, n_attributes, masks=name == "csn")
+        elif name == "asen":
+            self.attention = ASENAttention(channels, n_attributes)
+        else:
+            self.attention = AttributeGuidedAttention(
+                channels,
+                n_attributes,
+                projected_values=parts.projected_values,
+                swish=parts.swish,
+                spatial_gate=parts.spatial_gate,
+                masks=parts.masks,
+                scalars=parts.scalars,
+            )
         self.embedding_size = self.attention.out_features
 
     @property
     def description(self) -> dict[str, Any]:
         """What `from_description` needs to build this network again."""
         return {
+            "name": self.name,
             "n_attributes": self.n_attributes,
             "backbone": self.backbone_name,
             "parts": asdict(self.parts),
@@ -85,7 +107,7 @@ class AGMAN(nn.Module):
         return self.attention.features(self.backbone(images))
 
     def attend(self, features: Features, attributes: Tensor) -> Attended:
-        """All stages of the attention for attributes (B, Q), or (1, Q) for every image alike."""
+        """All that the head computes for attributes (B, Q), or (1, Q) for every image alike."""
         if attributes.numel() and not 0 <= int(attributes.min()) <= int(attributes.max()) < (
             self.n_attributes
         ):
@@ -101,7 +123,7 @@ class AGMAN(nn.Module):
 
     def head_all(self, features: Features) -> Tensor:
         """Unit embeddings (B, A, D) of the trunk's features for all attributes."""
-        everything = torch.arange(self.n_attributes, device=features.values.device)[None]
+        everything = torch.arange(self.n_attributes, device=features[0].device)[None]
         return self.attend(features, everything).embedding
 
     def forward(self, images: Tensor, attributes: Tensor) -> Tensor:
@@ -113,8 +135,15 @@ class AGMAN(nn.Module):
         return self.head_all(self.trunk(images))
 
     def attention_maps(self, images: Tensor, attributes: Tensor) -> Tensor:
-        """S (B, h, w) under attributes (B,): spatial attention, sums to one over positions."""
-        return self.attend(self.trunk(images), attributes[:, None]).spatial[:, 0]
+        """S (B, h, w) under attributes (B,): spatial attention, sums to one over positions.
+
+        Raises:
+            AgmanError: the network has no spatial attention (triplet, csn).
+        """
+        spatial = self.attend(self.trunk(images), attributes[:, None]).spatial
+        if spatial is None:
+            raise AgmanError(f"network {self.name!r} has no spatial attention")
+        return spatial[:, 0]
 
     def attribute_logits(self, images: Tensor) -> Tensor:
         """Logits (B, A) of the same-attribute classification.
@@ -137,11 +166,11 @@ def build_model(
     backbone: str = "resnet50",
     weights: str | None = None,
     parts: Parts | None = None,
-) -> AGMAN:
+) -> RetrievalModel:
     """A network by name.
 
     Args:
-        name: agman, asen_v2.
+        name: triplet, csn, asen, asen_v2 or agman.
         n_attributes: A.
         backbone: resnet18, resnet34 or resnet50.
         weights: None or "none" (random), "imagenet" (torchvision's ``IMAGENET1K_V1`` backbone),
@@ -151,9 +180,7 @@ def build_model(
     Raises:
         AgmanError: an unknown name, weights that do not fit, no network for ImageNet weights.
     """
-    if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS)
-    model = AGMAN(n_attributes, backbone, parts or NETWORKS[name])
+    model = RetrievalModel(name, n_attributes, backbone, parts)
     if weights == "imagenet":
         model.backbone.load_resnet(imagenet_weights(backbone), "ImageNet weights")
     elif weights not in (None, "none"):
@@ -163,9 +190,8 @@ def build_model(
     return model
 
 
-def from_description(description: dict[str, Any]) -> AGMAN:
-    """Build the network that `AGMAN.description` describes, with the random weights of seed 0."""
+def from_description(description: dict[str, Any]) -> RetrievalModel:
+    """Build the network that ``description`` describes, with the random weights of seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        parts = Parts(**description["parts"])
-        return AGMAN(description["n_attributes"], description["backbone"], parts)
+        return RetrievalModel(**description | {"parts": Parts(**description["parts"])})

@@ -21,7 +21,7 @@ from agman_lib.evaluate import (
     score_split,
     triplet_accuracy,
 )
-from agman_lib.models import AGMAN
+from agman_lib.models import RetrievalModel
 from agman_lib.pixels import Fit, Pixels
 
 
@@ -47,7 +47,7 @@ def check_fits(about: dict[str, Any], dataset: PreparedDataset, where: str) -> N
 
 
 def evaluate_model(
-    model: AGMAN,
+    model: RetrievalModel,
     dataset: PreparedDataset,
     split: str,
     pixels: Pixels,
@@ -57,11 +57,18 @@ def evaluate_model(
     """The table of `evaluate.retrieval_table`, or of `evaluate.triplet_accuracy` where the data
     set's protocol is triplets. With an accelerator, its processes share the embedding."""
     title = f"embed {split}" if progress else None
+    return _score(dataset, split, network_embedder(model, pixels, accelerator, title))
+
+
+def network_embedder(
+    model: RetrievalModel, pixels: Pixels, accelerator: Any = None, title: str | None = None
+) -> Embedder:
+    """What `evaluate` asks for embeddings; a title gives a progress bar."""
 
     def embedder(image: np.ndarray, attribute: np.ndarray) -> np.ndarray:
         return _embed_shared(model, pixels, image, attribute, accelerator, title)
 
-    return _score(dataset, split, embedder)
+    return embedder
 
 
 def _score(dataset: PreparedDataset, split: str, embedder: Embedder) -> pd.DataFrame:
@@ -71,7 +78,7 @@ def _score(dataset: PreparedDataset, split: str, embedder: Embedder) -> pd.DataF
 
 
 def _embed_shared(
-    model: AGMAN,
+    model: RetrievalModel,
     pixels: Pixels,
     image: np.ndarray,
     attribute: np.ndarray,
@@ -91,7 +98,7 @@ def _embed_shared(
 
 
 def baseline_tables(
-    untrained: AGMAN, dataset: PreparedDataset, split: str, pixels: Pixels
+    untrained: RetrievalModel, dataset: PreparedDataset, split: str, pixels: Pixels
 ) -> dict[str, pd.DataFrame]:
     """The same table for an untrained network and for a colour histogram."""
 

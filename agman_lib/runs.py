@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
-from agman_lib.models import AGMAN, NETWORKS, build_model, from_description
+from agman_lib.models import NO_PARTS, Parts, RetrievalModel, build_model, from_description
 from agman_lib.pixels import Pixels
 from agman_lib.report import (
     baseline_tables,
@@ -58,20 +58,20 @@ class Run:
         """``log.csv``: losses as means since the line before; ``valid`` at the epochs' ends."""
         return pd.read_csv(self.folder / "log.csv")
 
-    def model(self, which: str = "best") -> AGMAN:
+    def model(self, which: str = "best") -> RetrievalModel:
         """The network with its ``best`` or ``last`` weights, in evaluation mode."""
         return load_model(self.folder / f"{which}.safetensors")[0]
 
 
-def initial_model(config: TrainConfig, n_attributes: int) -> AGMAN:
+def initial_model(config: TrainConfig, n_attributes: int) -> RetrievalModel:
     """The network of a config as its training starts: the same weights each time.
 
     Raises:
         AgmanError: the starting weights cannot be had or are of another network.
     """
-    parts = NETWORKS[config.model]
-    if config.class_branch is not None:
-        parts = replace(parts, class_branch=config.class_branch)
+    parts = Parts() if config.model == "agman" else NO_PARTS
+    asked = {f.name: getattr(config, f.name) for f in fields(Parts)}
+    parts = replace(parts, **{name: on for name, on in asked.items() if on is not None})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build_model(config.model, n_attributes, config.backbone, config.weights, parts)

@@ -54,7 +54,8 @@ def train(config: TrainConfig, resume: bool = False) -> Run:
 
     Args:
         config: everything that matters; ``data`` and ``out`` are needed.
-        resume: go on where the run in ``out`` was broken off (or start it).
+        resume: go on where the run in ``out`` was broken off, or start it; a finished one is
+            opened.
 
     Raises:
         AgmanError: what is wrong with the options, the data or the run folder, and the mend.
@@ -62,15 +63,41 @@ def train(config: TrainConfig, resume: bool = False) -> Run:
     config.check()
     if not config.data or not config.out:
         raise AgmanError("options --data and --out are needed: the prepared folder, the run folder")
+    if _finished_before(config, resume):
+        return Run.load(config.out)
     accelerator = make_accelerator(config.device, config.precision)
     with repeatable(config.threads, accelerator.device.type == "cpu"):
-        return _Training(config, accelerator, resume).run()
+        return _Training(config, accelerator).run()
+
+
+def _finished_before(config: TrainConfig, resume: bool) -> bool:
+    """Whether the run folder holds this run, finished; refuses to write over anything else."""
+    folder, file = Path(config.out), Path(config.out) / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise AgmanError(f"{folder}: is a file; choose another --out")
+    if not file.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise AgmanError(f"{folder}: is not empty and no run; choose another --out")
+        return False
+    if not resume:
+        raise AgmanError(
+            f"{folder}: holds a run already; go on with --resume, or choose another --out"
+        )
+    before = TrainConfig.load(file)
+    for name, was in before.__dict__.items():
+        now = getattr(config, name)
+        if now != was and name not in ("data", "out", "workers"):
+            raise AgmanError(
+                f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
+                "resume with the same"
+            )
+    return (folder / "report.json").exists()
 
 
 class _Training:
     """The state of a run while it is trained."""
 
-    def __init__(self, config: TrainConfig, accelerator: Any, resume: bool) -> None:
+    def __init__(self, config: TrainConfig, accelerator: Any) -> None:
         self.config, self.accelerator = config, accelerator
         self.main = accelerator.is_main_process
         self.folder = Path(config.out)
@@ -82,7 +109,6 @@ class _Training:
                 f"--batch-size {config.batch_size} does not divide among {self.part[1]} processes"
             )
         self._prepare_sampling()
-        self._check_folder(resume)
         with accelerator.main_process_first():  # the first fills the caches
             self.pixels = Pixels(self.dataset, config.image_size, config.fit, config.cache)
             model = initial_model(config, self.dataset.n_attributes)
@@ -91,7 +117,7 @@ class _Training:
         optimizer = torch.optim.Adam(step.parameters(), lr=config.lr)
         self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
         self.model = model
-        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.epoch, self.step, self.images_seen, self.seconds = 0, 0, 0, 0.0
         self.best: dict[str, Any] = {"valid": None, "epoch": None, "table": {}}
         if self.main:
             self._open_folder()
@@ -118,28 +144,6 @@ class _Training:
 
     # ------------------------------------------------------------------ folder and checkpoints
 
-    def _check_folder(self, resume: bool) -> None:
-        """Refuse to write over another run."""
-        file = self.folder / "config.json"
-        if self.folder.exists() and not self.folder.is_dir():
-            raise AgmanError(f"{self.folder}: is a file; choose another --out")
-        if not file.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise AgmanError(f"{self.folder}: is not empty and no run; choose another --out")
-            return
-        if not resume:
-            raise AgmanError(
-                f"{self.folder}: holds a run already; go on with --resume, or choose another --out"
-            )
-        ours, theirs = self.config, TrainConfig.load(file)
-        free = ("data", "out", "workers")
-        for name in theirs.__dict__:
-            if name not in free and getattr(ours, name) != getattr(theirs, name):
-                raise AgmanError(
-                    f"{self.folder}: was begun with --{name.replace('_', '-')} "
-                    f"{getattr(theirs, name)}, not {getattr(ours, name)}; resume with the same"
-                )
-
     def _open_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "config.json").exists():
@@ -158,6 +162,7 @@ class _Training:
             "scaler": scaler.state_dict() if scaler else None,
             "epoch": self.epoch,
             "step": self.step,
+            "images_seen": self.images_seen,
             "best": self.best,
             "seconds": self.seconds,
             "log_bytes": (self.folder / "log.csv").stat().st_size,
@@ -172,7 +177,7 @@ class _Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name in ("epoch", "step", "best", "seconds"):
+        for name in ("epoch", "step", "images_seen", "best", "seconds"):
             setattr(self, name, state[name])
         if self.main:  # what was logged after the checkpoint will be logged again
             with open(self.folder / "log.csv", "r+b") as file:
@@ -253,6 +258,7 @@ class _Training:
             self.optimizer.zero_grad()
             sums += torch.stack([losses.total.detach(), losses.triplet, losses.classification])
             self.step, n, since_checkpoint = self.step + 1, n + 1, since_checkpoint + 1
+            self.images_seen += len(batch.images) * self.part[1]
             if self.step % config.log_every == 0 and self.step < config.steps_per_epoch:
                 means = self._log(lr, sums, n, None)
                 steps.set_postfix(loss=f"{means[0]:.3f}", triplet=f"{means[1]:.3f}")
@@ -301,6 +307,7 @@ class _Training:
             },
             "seed": self.config.seed,
             "processes": self.part[1],
+            "images_seen": self.images_seen,
             "seconds": round(self.seconds, 1),
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "environment": environment(self.accelerator.device),

@@ -12,15 +12,23 @@ from agman_lib.errors import AgmanError
 from agman_lib.models import NETWORKS, Parts, build_model, from_description
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
 def shaken(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Every parameter and running statistic away from its start, so that nothing hides."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.state_dict().items():
+            noise = torch.randn(value.shape, generator=generator)
             if name.endswith("running_var"):
-                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+                value.copy_(torch.exp(0.1 * noise))
+            elif value.ndim > 1:  # in keeping with its scale, so that activations stay ordinary
+                value.add_(0.3 * value.std() * noise)
             elif value.is_floating_point():
-                value.add_(0.1 * torch.randn(value.shape, generator=generator))
+                value.add_(0.1 * noise)
     return model.eval()
 
 
@@ -85,13 +93,23 @@ def test_shapes_and_interface(name, backbone):
     model = build_model(name, 3, backbone).eval()
     c3 = 256 if backbone == "resnet18" else 1024
     size = 512 if name == "agman" else c3
+    spatial = name not in ("triplet", "csn")
     images, attributes = torch.randn(2, 3, 64, 96), torch.tensor([0, 2])
     with torch.no_grad():
         embedding, logits = model.forward_train(images, attributes)
         assert embedding.shape == (2, size)
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
-        assert model.embed_all(images).shape == (2, 3, size)
-        assert model.attention_maps(images, attributes).shape == (2, 4, 6)
+        every = model.embed_all(images)
+        assert every.shape == (2, 3, size)
+        torch.testing.assert_close(every[[0, 1], attributes], embedding, atol=1e-5, rtol=0)
+        assert every[:, 0].equal(every[:, 1]) == (name == "triplet")
+        if spatial:
+            maps = model.attention_maps(images, attributes)
+            assert maps.shape == (2, 4, 6)
+            torch.testing.assert_close(maps.sum(dim=(1, 2)), torch.ones(2))
+        else:
+            with pytest.raises(AgmanError, match="has no spatial attention"):
+                model.attention_maps(images, attributes)
         features = model.trunk(images)
         torch.testing.assert_close(model.head(features, attributes), embedding)
         if name == "agman":
@@ -170,6 +188,7 @@ def test_resnet_weights_reach_the_backbone(tmp_path):
     [
         (lambda: build_model("agmn", 2), "unknown network 'agmn'; did you mean 'agman'"),
         (lambda: build_model("agman", 2, "vgg"), "unknown backbone 'vgg'"),
+        (lambda: build_model("csn", 2, parts=Parts()), "'csn' has none of AG-MAN's parts"),
         (
             lambda: build_model("agman", 2, "resnet18")(torch.zeros(1, 3, 50, 64), torch.zeros(1)),
             "multiples of 32",

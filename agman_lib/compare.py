@@ -1,0 +1,276 @@
+"""Networks, or the steps of the ablation, compared at equal budget over several seeds.
+
+Every run is a run folder of its own (`agman_lib.train`), so a comparison that was broken off goes
+on where it was. What is compared is the score of each test query (its average precision; for listed
+triplets, whether the triplet is right), so that intervals and tests can be paired by query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agman_lib.checkpoints import write_json
+from agman_lib.config import TrainConfig
+from agman_lib.dataset import PreparedDataset
+from agman_lib.errors import AgmanError, unknown
+from agman_lib.evaluate import bootstrap_means, per_query_scores
+from agman_lib.models import NETWORKS
+from agman_lib.pixels import Pixels
+from agman_lib.report import network_embedder
+from agman_lib.runs import Run
+from agman_lib.train import train
+
+ABLATION = (
+    ("projected_values", "pool the projection x, not F"),
+    ("swish", "g in both transforms"),
+    ("spatial_gate", "spatial gate"),
+    ("masks", "masks"),
+    ("scalars", "scalars w, w1, w2"),
+    ("multi_level", "multi-level backbone"),
+    ("class_branch", "same-attribute classification"),
+)
+"""The switches that lead from ASENet_V2 to AG-MAN, one a step."""
+
+# 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the comparison: its name, and what it changes in the common config."""
+
+    name: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def network_entries(names: Sequence[str]) -> list[Entry]:
+    """An entry for each network. Raises AgmanError for an unknown one."""
+    for name in names:
+        if name not in NETWORKS:
+            raise unknown("network", name, NETWORKS)
+    return [Entry(name, {"model": name}) for name in names]
+
+
+def ablation_entries() -> list[Entry]:
+    """ASENet_V2, then one of AG-MAN's parts more at each step; the last is AG-MAN."""
+    changes: dict[str, Any] = {"model": "asen_v2"}
+    entries = [Entry("asen_v2", changes)]
+    for switch, title in ABLATION:
+        changes = changes | {switch: True}
+        entries.append(Entry(f"+ {title}", changes))
+    return entries
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        scores: for each entry (S, Q): S seeds, Q queries, in percent.
+        attribute: (Q,) index of each query's attribute.
+        table: one row an entry, see `compare`.
+        by_attribute: MAP of each entry (rows) under each attribute, mean over the seeds.
+    """
+
+    scores: dict[str, np.ndarray]
+    attribute: np.ndarray
+    table: pd.DataFrame
+    by_attribute: pd.DataFrame
+
+
+def compare(
+    config: TrainConfig,
+    entries: Sequence[Entry],
+    seeds: Sequence[int],
+    out: str | Path,
+    baseline: str | None = None,
+    split: str = "test",
+) -> Comparison:
+    """Train every entry with every seed (what is there already is not trained again), and compare.
+
+    Args:
+        config: what all runs have in common; its ``out`` and ``seed`` are set here.
+        entries: what is compared; the names are unique.
+        seeds: at least one; intervals over seeds need two.
+        out: folder for the runs, ``comparison.csv``, ``.md`` and ``.json``.
+        baseline: entry that the others are tested against; by default the first.
+        split: what is scored.
+
+    Returns:
+        The comparison. ``table`` has the columns ``MAP`` (mean over seeds, weighted by queries),
+        ``seeds ±`` (half of the 95 % t interval of that mean over seeds), ``low``, ``high`` (95 %
+        bootstrap interval over queries of the mean over seeds), ``difference`` to the baseline
+        with ``diff low``, ``diff high`` (the same bootstrap, paired by query) and ``p`` (two-sided
+        sign-flip test over queries: it speaks of other queries, not of other seeds),
+        ``parameters``, ``images seen`` and ``seconds`` of training.
+
+    Raises:
+        AgmanError: what `train` raises; an unknown baseline; a name twice.
+    """
+    names = [e.name for e in entries]
+    if len(set(names)) < len(names) or not names or not seeds:
+        raise AgmanError("a comparison needs entries with different names, and a seed")
+    baseline = names[0] if baseline is None else baseline
+    if baseline not in names:
+        raise unknown("baseline", baseline, names)
+    out, dataset = Path(out), PreparedDataset.load(config.data)
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    reports: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    attribute = np.zeros(0, np.int64)
+    for seed in seeds:  # seed by seed, so that what is broken off has compared all entries
+        for entry in entries:
+            folder = out / "runs" / f"{_slug(entry.name)}-seed{seed}"
+            print(f"{entry.name}, seed {seed}: {folder}", flush=True)
+            run = train(config.changed(**entry.changes, seed=seed, out=str(folder)), resume=True)
+            attribute, values = _scores(run, dataset, split)
+            scores[entry.name].append(100 * values)
+            reports[entry.name].append(run.report)
+    stacked = {name: np.stack(s) for name, s in scores.items()}
+    table = _table(stacked, attribute, reports, baseline)
+    by_attribute = pd.DataFrame(
+        {
+            dataset.attributes[a].name: {
+                name: float(s[:, attribute == a].mean()) for name, s in stacked.items()
+            }
+            for a in np.unique(attribute)
+        }
+    )
+    comparison = Comparison(stacked, attribute, table, by_attribute)
+    _write(comparison, out, config, seeds, baseline, split)
+    return comparison
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name).strip("-")
+
+
+def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Attribute and score of each query, kept in the run folder once computed."""
+    file = run.folder / f"scores-{split}.npz"
+    if not file.exists():
+        config = run.config
+        pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
+        embedder = network_embedder(run.model("best"), pixels, title=f"embed {split}")
+        attribute, values = per_query_scores(dataset, split, embedder)
+        np.savez(file, attribute=attribute, values=values)
+    with np.load(file) as kept:
+        return kept["attribute"], kept["values"]
+
+
+# --------------------------------------------------------------------------- statistics
+
+
+def _table(
+    scores: dict[str, np.ndarray],
+    attribute: np.ndarray,
+    reports: dict[str, list[dict[str, Any]]],
+    baseline: str,
+) -> pd.DataFrame:
+    reference = scores[baseline].mean(0)
+    rows = {}
+    for name, s in scores.items():
+        mean = s.mean(0)
+        low, high = bootstrap_interval(mean, attribute)
+        row = {"MAP": mean.mean(), "seeds ±": seed_interval(s.mean(1)), "low": low, "high": high}
+        difference = mean - reference
+        low, high = bootstrap_interval(difference, attribute)
+        row |= {"difference": difference.mean(), "diff low": low, "diff high": high}
+        row["p"] = sign_flip_p(difference) if name != baseline else np.nan
+        row["parameters"] = reports[name][0]["parameters"]
+        row["images seen"] = reports[name][0]["images_seen"]
+        row["seconds"] = float(np.mean([r["seconds"] for r in reports[name]]))
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def seed_interval(values: np.ndarray) -> float:
+    """Half of the 95 % t interval of the mean of (S,) values; NaN for one."""
+    n = len(values)
+    if n < 2:
+        return float("nan")
+    t = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.8 / (n - 1)
+    return float(t * values.std(ddof=1) / n**0.5)
+
+
+def bootstrap_interval(
+    values: np.ndarray, attribute: np.ndarray, n: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of (Q,) values, resampling queries within each attribute."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros(n)
+    for a in np.unique(attribute):
+        of = values[attribute == a]
+        total += len(of) * bootstrap_means(of, n, rng)
+    low, high = np.percentile(total / len(values), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def sign_flip_p(difference: np.ndarray, n: int = 5000, seed: int = 0) -> float:
+    """Two-sided p of a paired permutation test: would (Q,) differences of random sign do as much?
+
+    At least ``1 / (n + 1)``.
+    """
+    rng = np.random.default_rng(seed)
+    observed = abs(difference.sum())
+    parts = np.array_split(np.arange(n), max(1, n * len(difference) // 10_000_000))
+    as_much = 0
+    for part in parts:
+        signs = rng.integers(0, 2, (len(part), len(difference)), dtype=np.int8) * 2 - 1
+        as_much += int((np.abs(signs @ difference) >= observed - 1e-9).sum())
+    return (as_much + 1) / (n + 1)
+
+
+# --------------------------------------------------------------------------- writing
+
+
+def comparison_text(comparison: Comparison, baseline: str) -> str:
+    """The tables as Markdown."""
+    t, lines = comparison.table, []
+    head = ["network", "MAP ± seeds", "95 % over queries", f"difference to {baseline}", "p"]
+    head += ["parameters (M)", "images seen", "seconds", *comparison.by_attribute.columns]
+    for name, row in t.iterrows():
+        same = name == baseline
+        over = f"{row['difference']:+.1f} [{row['diff low']:+.1f}, {row['diff high']:+.1f}]"
+        cells = [
+            str(name),
+            f"{row['MAP']:.1f}" + ("" if np.isnan(row["seeds ±"]) else f" ± {row['seeds ±']:.1f}"),
+            f"[{row['low']:.1f}, {row['high']:.1f}]",
+            "" if same else over,
+            "" if same else f"{row['p']:.4f}",
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{int(row['images seen']):,}",
+            f"{row['seconds']:.0f}",
+            *(f"{v:.1f}" for v in comparison.by_attribute.loc[name]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    rule = "|" + "---|" + "---:|" * (len(head) - 1)
+    return "\n".join(["| " + " | ".join(head) + " |", rule, *lines]) + "\n"
+
+
+def _write(
+    comparison: Comparison,
+    out: Path,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    baseline: str,
+    split: str,
+) -> None:
+    everything = comparison.table.join(comparison.by_attribute)
+    everything.to_csv(out / "comparison.csv", index_label="network", lineterminator="\n")
+    text = comparison_text(comparison, baseline)
+    (out / "comparison.md").write_text(text, encoding="utf-8")
+    ours = {k: v for k, v in config.__dict__.items() if k not in ("data", "out", "seed", "model")}
+    about = {
+        "split": split,
+        "seeds": list(seeds),
+        "baseline": baseline,
+        "config": ours,
+        "MAP of each seed": {k: s.mean(1).tolist() for k, s in comparison.scores.items()},
+    }
+    write_json(out / "comparison.json", about)

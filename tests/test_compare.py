@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ATTRIBUTES
+
+from agman_lib import compare as module
+from agman_lib.cli import main
+from agman_lib.compare import (
+    Entry,
+    ablation_entries,
+    bootstrap_interval,
+    compare,
+    network_entries,
+    seed_interval,
+    sign_flip_p,
+)
+from agman_lib.errors import AgmanError
+from agman_lib.models import NETWORKS, NO_PARTS, Parts
+from agman_lib.runs import evaluate_run, initial_model
+
+
+@pytest.fixture
+def quick(tiny):
+    return tiny.changed(epochs=1, steps_per_epoch=2)
+
+
+def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "comparison"
+    entries = network_entries(["asen_v2", "agman", "csn"])
+    found = compare(quick, entries, [0, 1], out)
+    assert list(found.table.index) == ["asen_v2", "agman", "csn"]
+    assert (found.table["images seen"] == 2 * 4 * 3).all()
+    assert found.table["parameters"].nunique() == 3
+    for name in ("asen_v2", "agman", "csn"):
+        alone = [
+            evaluate_run(out / "runs" / f"{name.replace('_', '-')}-seed{s}", baselines=False)
+            for s in (0, 1)
+        ]
+        maps = [t.loc["mean", "MAP"] for t in alone]
+        assert found.table.loc[name, "MAP"] == pytest.approx(np.mean(maps))
+        assert found.table.loc[name, "seeds ±"] == pytest.approx(
+            12.706 * np.std(maps, ddof=1) / 2**0.5
+        )
+        for attribute in ATTRIBUTES:
+            expected = np.mean([t.loc[attribute.name, "MAP"] for t in alone])
+            assert found.by_attribute.loc[name, attribute.name] == pytest.approx(expected)
+    difference = found.table.loc["agman", "MAP"] - found.table.loc["asen_v2", "MAP"]
+    assert found.table.loc["agman", "difference"] == pytest.approx(difference)
+    assert found.table.loc["asen_v2", "difference"] == 0
+    assert np.isnan(found.table.loc["asen_v2", "p"])
+    written = pd.read_csv(out / "comparison.csv", index_col="network")
+    assert written.loc["agman", "MAP"] == pytest.approx(found.table.loc["agman", "MAP"])
+    text = (out / "comparison.md").read_text()
+    assert f"| agman | {found.table.loc['agman', 'MAP']:.1f} ±" in text
+    kept = json.loads((out / "comparison.json").read_text())["MAP of each seed"]
+    assert np.mean(kept["csn"]) == pytest.approx(found.table.loc["csn", "MAP"])
+
+    # What is there is not trained again; what is new is.
+    trained = []
+    real = module.train
+    monkeypatch.setattr(
+        module, "train", lambda c, resume: trained.append(not _done(c)) or real(c, resume)
+    )
+    stamp = (out / "runs" / "csn-seed0" / "report.json").stat().st_mtime_ns
+    again = compare(quick, [*entries, Entry("triplet", {"model": "triplet"})], [0, 1], out)
+    assert trained.count(True) == 2
+    assert (out / "runs" / "csn-seed0" / "report.json").stat().st_mtime_ns == stamp
+    pd.testing.assert_frame_equal(again.table.iloc[:3], found.table)
+    with pytest.raises(AgmanError, match=r"was begun with --lr 0\.001, not 0\.5"):
+        compare(quick.changed(lr=0.5), entries, [0], out)
+
+
+def _done(config) -> bool:
+    return (Path(config.out) / "report.json").exists()
+
+
+def test_the_ablation_leads_from_asen_v2_to_agman(quick):
+    entries = ablation_entries()
+    assert len(entries) == 8
+    models = [initial_model(quick.changed(**e.changes), 3) for e in entries]
+    assert models[0].parts == NO_PARTS
+    assert models[-1].parts == Parts()
+    for one, other in itertools.pairwise(models):
+        changed = [k for k, v in one.parts.__dict__.items() if other.parts.__dict__[k] != v]
+        assert len(changed) == 1
+        assert other.parts.__dict__[changed[0]] is True
+    agman = initial_model(quick.changed(model="agman"), 3)
+    for (key, ours), theirs in zip(
+        models[-1].state_dict().items(), agman.state_dict().values(), strict=True
+    ):
+        assert ours.equal(theirs), key
+
+
+def test_the_command(quick, squares_folder, tmp_path, capsys):
+    options = ["--data", str(squares_folder), "--out", str(tmp_path / "c"), "--device", "cpu"]
+    options += ["--backbone", "resnet18", "--image-size", "32", "--epochs", "1", "--threads", "1"]
+    options += ["--steps-per-epoch", "1", "--batch-size", "4", "--seeds", "3"]
+    assert main(["compare", *options, "--networks", "triplet", "asen_v2"]) == 0
+    said = capsys.readouterr().out
+    assert "| triplet |" in said
+    assert "| difference to asen_v2 |" in said
+    assert main(["compare", *options, "--networks", "triplet"]) == 2
+    assert "unknown baseline 'asen_v2'" in capsys.readouterr().err
+    with pytest.raises(AgmanError, match="unknown network 'asn'"):
+        network_entries([*NETWORKS, "asn"])
+
+
+def test_statistics():
+    rng = np.random.default_rng(0)
+    attribute = np.repeat([0, 1], [30, 90])
+    nothing = rng.normal(0, 1, 120)
+    something = nothing + 0.5
+    assert sign_flip_p(nothing - nothing.mean()) > 0.9
+    assert sign_flip_p(something) < 0.01
+    # Under the null the p values are uniform.
+    ps = np.array([sign_flip_p(rng.normal(0, 1, 40), 500, seed) for seed in range(300)])
+    assert 0.02 < (ps < 0.05).mean() < 0.09
+    low, high = bootstrap_interval(something, attribute)
+    assert low < something.mean() < high
+    assert (high - low) / 2 == pytest.approx(1.96 * something.std() / 120**0.5, rel=0.15)
+    assert seed_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx(4.303 / 3**0.5)
+    assert np.isnan(seed_interval(np.array([1.0])))
