@@ -114,6 +114,7 @@ def evaluate(
     split: Literal["valid", "test"] = "test",
     weights: Literal["best", "last"] = "best",
     baselines: bool = True,
+    relevance: Literal["evaluated", "all"] = "evaluated",
     out: str | None = None,
 ) -> None:
     """Score a run on a split: exact MAP with intervals, recall, and the rows to read it beside.
@@ -124,11 +125,13 @@ def evaluate(
         split: Split to score.
         weights: Which weights of the run.
         baselines: Also score an untrained network and a colour histogram.
+        relevance: A candidate is relevant when its evaluated value is the query's (evaluated), or
+            when the sets of all their values of the attribute meet (all).
         out: Report to write; by default evaluate-SPLIT.json in the run folder.
     """
     from agman_lib.runs import evaluate_run
 
-    evaluate_run(run, data, split, weights, baselines, out)
+    evaluate_run(run, data, split, weights, baselines, out, relevance)
 
 
 def figures(run: RunFolder, out: str | None = None, data: str | None = None) -> None:
@@ -259,7 +262,7 @@ def _compare_command(args: list[str]) -> None:
     entries = ablation_entries() if options.ablation else network_entries(options.networks)
     comparison = compare(config, entries, options.seeds, config.out, options.baseline)
     print(comparison_text(comparison, options.baseline), end="")
-    print(f"{config.out}: comparison.csv, comparison.md, comparison.json")
+    print(f"{config.out}: comparison.csv, comparison.md, comparison.json, comparison.png")
 
 
 COMMANDS: dict[str, Any] = {

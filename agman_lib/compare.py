@@ -19,9 +19,10 @@ from agman_lib.checkpoints import write_json
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError, unknown
-from agman_lib.evaluate import bootstrap_means, per_query_scores
+from agman_lib.evaluate import bootstrap_means, per_query_scores, random_scores
 from agman_lib.models import NETWORKS
 from agman_lib.pixels import Pixels
+from agman_lib.plots import comparison_chart
 from agman_lib.report import network_embedder
 from agman_lib.runs import Run
 from agman_lib.train import train
@@ -76,12 +77,14 @@ class Comparison:
         attribute: (Q,) index of each query's attribute.
         table: one row an entry, see `compare`.
         by_attribute: MAP of each entry (rows) under each attribute, mean over the seeds.
+        random: what a random ranking scores, by attribute and ``mean``.
     """
 
     scores: dict[str, np.ndarray]
     attribute: np.ndarray
     table: pd.DataFrame
     by_attribute: pd.DataFrame
+    random: dict[str, float]
 
 
 def compare(
@@ -98,7 +101,7 @@ def compare(
         config: what all runs have in common; its ``out`` and ``seed`` are set here.
         entries: what is compared; the names are unique.
         seeds: at least one; intervals over seeds need two.
-        out: folder for the runs, ``comparison.csv``, ``.md`` and ``.json``.
+        out: folder for the runs, ``comparison.csv``, ``.md``, ``.json`` and ``.png``.
         baseline: entry that the others are tested against; by default the first.
         split: what is scored.
 
@@ -141,7 +144,8 @@ def compare(
             for a in np.unique(attribute)
         }
     )
-    comparison = Comparison(stacked, attribute, table, by_attribute)
+    random = random_scores(dataset, split)
+    comparison = Comparison(stacked, attribute, table, by_attribute, random)
     _write(comparison, out, config, seeds, baseline, split)
     return comparison
 
@@ -249,6 +253,10 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
             *(f"{v:.1f}" for v in comparison.by_attribute.loc[name]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    r = comparison.random
+    by_chance = [f"{r[a]:.1f}" for a in comparison.by_attribute.columns]
+    chance = ["random ranking (expected)", f"{r['mean']:.1f}", *[""] * 6, *by_chance]
+    lines.insert(0, "| " + " | ".join(chance) + " |")
     rule = "|" + "---|" + "---:|" * (len(head) - 1)
     return "\n".join(["| " + " | ".join(head) + " |", rule, *lines]) + "\n"
 
@@ -266,10 +274,13 @@ def _write(
     text = comparison_text(comparison, baseline)
     (out / "comparison.md").write_text(text, encoding="utf-8")
     ours = {k: v for k, v in config.__dict__.items() if k not in ("data", "out", "seed", "model")}
+    chart = comparison_chart(comparison.table, comparison.scores, comparison.random["mean"])
+    chart.savefig(out / "comparison.png", dpi=130)
     about = {
         "split": split,
         "seeds": list(seeds),
         "baseline": baseline,
+        "random": comparison.random,
         "config": ours,
         "MAP of each seed": {k: s.mean(1).tolist() for k, s in comparison.scores.items()},
     }

@@ -152,7 +152,13 @@ class TrainConfig:
         return cls(**values)
 
 
+PAPER = TrainConfig(weights="imagenet")  # the published settings are the fields' defaults
 PRESETS: dict[str, TrainConfig] = {
+    "paper-fashionai": PAPER,
+    # The published sampler takes negatives that share a value where images have several.
+    "paper-deepfashion": replace(PAPER, epochs=50, allow_shared=True),
+    # One list of 200,000 triplets, reshuffled each epoch; the triplet loss alone.
+    "paper-zappos50k": replace(PAPER, epochs=50, steps_per_epoch=12_500, class_branch=False),
     # Built-in garments on a laptop's CPU in minutes.
     "quick": TrainConfig(
         backbone="resnet18",

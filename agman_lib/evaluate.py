@@ -1,134 +1,33 @@
 """Exact full-ranking retrieval metrics, the random row, and intervals.
 
 For each attribute, each query ranks all candidates labelled for that attribute by cosine. A
-candidate is relevant when it has a value of the attribute in common with the query. Attributes are
-averaged weighted by their number of queries (ASEN's protocol).
+candidate is relevant when it has the query's value of the attribute. Attributes are averaged
+weighted by their number of queries (ASEN's protocol).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from agman_lib.dataset import Labels, PreparedDataset
 from agman_lib.errors import AgmanError
+from agman_lib.ranking import (
+    CHUNK,
+    expected_average_precision,
+    query_parts,
+    score_rankings,
+)
+from agman_lib.ranking import average_precision as average_precision  # offered here
+from agman_lib.ranking import recall_at_k as recall_at_k  # offered here
 from agman_lib.triplets import Triplets, listed_triplets
 
-CHUNK = 1_000_000  # similarities ranked at once, by each thread
 Embedder = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-# --------------------------------------------------------------------------- ranking
-
-
-def relevant_ranks(similarity: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks of the relevant candidates.
-
-    Candidates are ranked by similarity, highest first; of equal ones the lower index comes first.
-
-    Args:
-        similarity: (Q, N) float32 or float64, any sign; no NaN.
-        relevant: (Q, N) bool.
-
-    Returns:
-        ``query`` (R,) and ``rank`` (R,) from 1, sorted by query, then rank.
-    """
-    similarity, relevant = np.asarray(similarity), np.asarray(relevant, dtype=bool)
-    if similarity.shape != relevant.shape or similarity.ndim != 2:
-        raise AgmanError(
-            f"similarity {similarity.shape} and relevant {relevant.shape} must both be (Q, N)"
-        )
-    if np.isnan(similarity).any():
-        raise AgmanError("similarities contain NaN: the network's output is broken")
-    if similarity.dtype == np.float32:
-        # One integer sorts by similarity (descending), then index, and carries the relevance.
-        bits = (similarity + np.float32(0)).view(np.uint32)  # + 0 makes -0 the same as 0
-        negative = (bits.view(np.int32) >> 31).view(np.uint32)  # all ones or all zeros
-        bits ^= ~(negative | np.uint32(1 << 31))
-        key = bits.astype(np.uint64)
-        key <<= np.uint64(32)
-        key |= np.arange(similarity.shape[1], dtype=np.uint64) << np.uint64(1)
-        key |= relevant
-        key.sort(axis=1)
-        ranked = (key & np.uint64(1)).astype(bool)
-    else:
-        order = np.argsort(-similarity, axis=1, kind="stable")
-        ranked = np.take_along_axis(relevant, order, axis=1)
-    query, position = np.nonzero(ranked)
-    return query, position + 1
-
-
-def average_precision(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Average precision of full rankings.
-
-    ``AP = mean over relevant candidates of (relevant ones up to its rank) / rank``; 0 for a query
-    without relevant candidates. Ties: the lower index first (`relevant_ranks`). Equal to
-    scikit-learn's ``average_precision_score`` where no similarities tie and some are relevant.
-
-    Args:
-        similarity: (Q, N), higher is nearer.
-        relevant: (Q, N) bool.
-
-    Returns:
-        (Q,) float64 in [0, 1].
-
-    >>> average_precision(np.array([[0.9, -0.2, 0.5]]), np.array([[False, True, True]])).round(4)
-    array([0.5833])
-    """
-    return _score(similarity, relevant, ())[0]
-
-
-def _score(
-    similarity: np.ndarray, relevant: np.ndarray, ks: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """AP (Q,) and, for each k, whether a relevant candidate is among the first k (Q, len(ks))."""
-    n_queries = len(similarity)
-    average, hit = np.zeros(n_queries), np.zeros((n_queries, len(ks)), bool)
-
-    def score(part: slice) -> None:
-        query, rank = relevant_ranks(similarity[part], relevant[part])
-        total = np.bincount(query, minlength=len(similarity[part]))
-        first = np.cumsum(total) - total
-        nth = np.arange(len(query)) - first[query] + 1
-        summed = np.bincount(query, nth / rank, minlength=len(total))
-        some = total > 0
-        average[part] = summed / np.maximum(total, 1)
-        best = np.full(len(total), np.inf)
-        best[some] = rank[first[some]]
-        hit[part] = best[:, None] <= np.asarray(ks, float)
-
-    with ThreadPoolExecutor() as pool:  # NumPy sorts outside Python's lock
-        list(pool.map(score, _parts(n_queries, np.shape(similarity)[1])))
-    return average, hit
-
-
-def expected_average_precision(n_candidates: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
-    """Expected AP of a uniformly random ranking, in closed form.
-
-    ``((R - 1) / (N - 1) * (N - H) + H) / N`` with ``H = sum of 1/i up to N``; 0 for R = 0.
-
-    Args:
-        n_candidates: N, broadcast against n_relevant.
-        n_relevant: R.
-    """
-    n, r = np.broadcast_arrays(np.asarray(n_candidates, float), np.asarray(n_relevant, float))
-    sizes, inverse = np.unique(n, return_inverse=True)
-    harmonic = np.array([np.sum(1 / np.arange(1, int(s) + 1)) for s in sizes])[inverse]
-    harmonic = harmonic.reshape(n.shape)
-    spread = np.divide(r - 1, n - 1, out=np.zeros_like(n), where=n > 1)
-    expected = np.divide(
-        spread * (n - harmonic) + harmonic, n, out=np.zeros_like(n), where=n > 0
-    )
-    return np.where(r > 0, expected, 0.0)
-
-
-def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Whether a relevant candidate is among the first k (Q,) bool, as retrieval uses recall@k."""
-    return _score(similarity, relevant, (k,))[1][:, 0]
+Relevance = Literal["evaluated", "all"]
 
 
 # --------------------------------------------------------------------------- the protocol
@@ -151,7 +50,7 @@ class Task:
         if single.all() and (self.candidate_values.sum(1) == 1).all():
             return self.query_values @ self.candidate_values.sum(0)
         return np.concatenate(
-            [self.relevant(p).sum(1) for p in _parts(len(self.query), len(self.candidate))]
+            [self.relevant(p).sum(1) for p in query_parts(len(self.query), len(self.candidate))]
         )
 
     def relevant(self, rows: slice) -> np.ndarray:
@@ -160,22 +59,34 @@ class Task:
         return (q @ self.candidate_values.T.astype(np.float32)) > 0
 
 
-def retrieval_tasks(dataset: PreparedDataset, split: str) -> list[Task]:
+def retrieval_tasks(
+    dataset: PreparedDataset, split: str, relevance: Relevance = "evaluated"
+) -> list[Task]:
     """One `Task` for each attribute that has queries and candidates in the split.
 
-    The pairs are those of the evaluated labels. Relevance compares the evaluated values.
+    The pairs are those of the evaluated labels.
+
+    Args:
+        relevance: "evaluated" compares the one evaluated value of query and candidate (ASEN's
+            protocol); "all" asks whether the sets of all their values of the attribute meet, which
+            is the honest question where an image has several (DeepFashion).
 
     Raises:
         AgmanError: the split has no queries or no candidates.
     """
     queries = dataset.split_labels(split, "query", evaluated=True)
     candidates = dataset.split_labels(split, "candidate", evaluated=True)
+    every = dataset.split_labels(split) if relevance == "all" else None
     tasks = []
     for a, attribute in enumerate(dataset.attributes):
         q, c = queries.where(queries.attribute == a), candidates.where(candidates.attribute == a)
         if len(q) and len(c):
+            known = None if every is None else every.where(every.attribute == a)
             n_values = len(attribute.values)
-            tasks.append(Task(a, q.image, c.image, _one_hot(q, n_values), _one_hot(c, n_values)))
+            q_values, c_values = (
+                _has_value(rows, rows if known is None else known, n_values) for rows in (q, c)
+            )
+            tasks.append(Task(a, q.image, c.image, q_values, c_values))
     if not tasks:
         raise AgmanError(
             f"{dataset.folder}: no attribute of split {split!r} has both queries and candidates"
@@ -183,13 +94,13 @@ def retrieval_tasks(dataset: PreparedDataset, split: str) -> list[Task]:
     return tasks
 
 
-def _one_hot(labels: Labels, n_values: int) -> np.ndarray:
-    return labels.value[:, None] == np.arange(n_values)
-
-
-def _parts(n_queries: int, n_candidates: int, size: int | None = None) -> list[slice]:
-    rows = max(1, (size or CHUNK) // max(1, n_candidates))
-    return [slice(i, i + rows) for i in range(0, n_queries, rows)]
+def _has_value(rows: Labels, known: Labels, n_values: int) -> np.ndarray:
+    """Which values (len(rows), n_values) bool the images of rows have by the known labels."""
+    images, place = np.unique(rows.image, return_inverse=True)
+    of = known.where(np.isin(known.image, images))
+    table = np.zeros((len(images), n_values), bool)
+    table[np.searchsorted(images, of.image), of.value] = True
+    return table[place]
 
 
 @dataclass(frozen=True)
@@ -207,8 +118,8 @@ def score_task(
 ) -> QueryScores:
     """Rank and score one attribute from unit embeddings (Q, D) and (N, D), in chunks of queries."""
     scores = [
-        _score(query[part] @ candidate.T, task.relevant(part), ks)
-        for part in _parts(len(query), len(candidate), 8 * CHUNK)
+        score_rankings(query[part] @ candidate.T, task.relevant(part), ks)
+        for part in query_parts(len(query), len(candidate), 8 * CHUNK)
     ]
     return QueryScores(
         task.attribute,
@@ -219,14 +130,19 @@ def score_task(
 
 
 def score_split(
-    dataset: PreparedDataset, split: str, embedder: Embedder, ks: tuple[int, ...] = (1, 5)
+    dataset: PreparedDataset,
+    split: str,
+    embedder: Embedder,
+    ks: tuple[int, ...] = (1, 5),
+    relevance: Relevance = "evaluated",
 ) -> list[QueryScores]:
     """Per-query scores of every attribute.
 
     Args:
+        relevance: as in `retrieval_tasks`.
         embedder: (image indices, attribute indices) -> unit embeddings (L, D); asked once.
     """
-    tasks = retrieval_tasks(dataset, split)
+    tasks = retrieval_tasks(dataset, split, relevance)
     images = np.concatenate([np.concatenate([t.query, t.candidate]) for t in tasks])
     attributes = np.concatenate(
         [np.full(len(t.query) + len(t.candidate), t.attribute) for t in tasks]
@@ -326,6 +242,18 @@ def per_query_scores(
     scores = score_split(dataset, split, embedder)
     attribute = np.concatenate([np.full(len(s.average_precision), s.attribute) for s in scores])
     return attribute, np.concatenate([s.average_precision for s in scores])
+
+
+def random_scores(dataset: PreparedDataset, split: str) -> dict[str, float]:
+    """What a random ranking scores in expectation, percent: by attribute, and ``mean``."""
+    if dataset.protocol == "triplets":
+        return dict.fromkeys([*dataset.attribute_names, "mean"], 50.0)
+    every = [
+        (t.attribute, expected_average_precision(np.asarray(len(t.candidate)), t.n_relevant))
+        for t in retrieval_tasks(dataset, split)
+    ]
+    rows = {dataset.attributes[a].name: 100 * float(e.mean()) for a, e in every}
+    return rows | {"mean": 100 * float(np.concatenate([e for _, e in every]).mean())}
 
 
 # --------------------------------------------------------------------------- baselines

@@ -16,6 +16,7 @@ from agman_lib.embed import embed
 from agman_lib.errors import AgmanError
 from agman_lib.evaluate import (
     Embedder,
+    Relevance,
     colour_histograms,
     retrieval_table,
     score_split,
@@ -53,11 +54,13 @@ def evaluate_model(
     pixels: Pixels,
     accelerator: Any = None,
     progress: bool = False,
+    relevance: Relevance = "evaluated",
 ) -> pd.DataFrame:
     """The table of `evaluate.retrieval_table`, or of `evaluate.triplet_accuracy` where the data
     set's protocol is triplets. With an accelerator, its processes share the embedding."""
     title = f"embed {split}" if progress else None
-    return _score(dataset, split, network_embedder(model, pixels, accelerator, title))
+    embedder = network_embedder(model, pixels, accelerator, title)
+    return _score(dataset, split, embedder, relevance)
 
 
 def network_embedder(
@@ -71,10 +74,12 @@ def network_embedder(
     return embedder
 
 
-def _score(dataset: PreparedDataset, split: str, embedder: Embedder) -> pd.DataFrame:
+def _score(
+    dataset: PreparedDataset, split: str, embedder: Embedder, relevance: Relevance
+) -> pd.DataFrame:
     if dataset.protocol == "triplets":
         return triplet_accuracy(dataset, split, embedder)
-    return retrieval_table(dataset, score_split(dataset, split, embedder))
+    return retrieval_table(dataset, score_split(dataset, split, embedder, relevance=relevance))
 
 
 def _embed_shared(
@@ -98,7 +103,11 @@ def _embed_shared(
 
 
 def baseline_tables(
-    untrained: RetrievalModel, dataset: PreparedDataset, split: str, pixels: Pixels
+    untrained: RetrievalModel,
+    dataset: PreparedDataset,
+    split: str,
+    pixels: Pixels,
+    relevance: Relevance = "evaluated",
 ) -> dict[str, pd.DataFrame]:
     """The same table for an untrained network and for a colour histogram."""
 
@@ -108,8 +117,8 @@ def baseline_tables(
         return np.concatenate([colour_histograms(pixels.take(p).numpy()) for p in parts])[inverse]
 
     return {
-        "untrained": evaluate_model(untrained, dataset, split, pixels),
-        "colour": _score(dataset, split, histograms),
+        "untrained": evaluate_model(untrained, dataset, split, pixels, relevance=relevance),
+        "colour": _score(dataset, split, histograms, relevance),
     }
 
 

@@ -15,6 +15,7 @@ from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
+from agman_lib.evaluate import Relevance
 from agman_lib.models import NO_PARTS, Parts, RetrievalModel, build_model, from_description
 from agman_lib.pixels import Pixels
 from agman_lib.report import (
@@ -84,6 +85,7 @@ def evaluate_run(
     weights: str = "best",
     baselines: bool = True,
     out: str | Path | None = None,
+    relevance: Relevance = "evaluated",
 ) -> pd.DataFrame:
     """Score a run (or a weights file of ours) on a split, print the table, write the report.
 
@@ -94,6 +96,7 @@ def evaluate_run(
         weights: "best" or "last" of the run.
         baselines: add the columns of the network as its training started (of a weights file: the
             same network with random weights) and of a colour histogram.
+        relevance: "evaluated" (ASEN's protocol) or "all" (the sets of all true values meet).
         out: report file; by default ``evaluate-<split>.json`` in the run folder, none for a file.
 
     Returns:
@@ -103,7 +106,8 @@ def evaluate_run(
     if source.is_dir():
         config = Run.load(source).config
         source, data = source / f"{weights}.safetensors", data or config.data
-        out = out or Path(run) / f"evaluate-{split}.json"
+        suffix = "" if relevance == "evaluated" else f"-{relevance}"
+        out = out or Path(run) / f"evaluate-{split}{suffix}.json"
     if not source.exists():
         raise AgmanError(f"{source}: no such run folder or weights file; runs: `agman train`")
     if data is None:
@@ -116,17 +120,18 @@ def evaluate_run(
     pixels = Pixels(dataset, about["image_size"], about["fit"], bool(config and config.cache))
     threads = config.threads if config else torch.get_num_threads()
     with repeatable(threads, accelerator.device.type == "cpu"):
-        table = evaluate_model(model, dataset, split, pixels, accelerator, progress=True)
+        table = evaluate_model(model, dataset, split, pixels, accelerator, True, relevance)
         if baselines and accelerator.is_main_process:
             start = initial_model(config, dataset.n_attributes) if config else None
             untrained = start or from_description(model.description)
             untrained.to(accelerator.device)
-            table = with_baselines(table, baseline_tables(untrained, dataset, split, pixels))
+            rows = baseline_tables(untrained, dataset, split, pixels, relevance)
+            table = with_baselines(table, rows)
     if accelerator.is_main_process:
         print(table_to_text(table))
         if out is not None:
             report = {
-                "metrics": {"split": split, "table": table_to_json(table)},
+                "metrics": {"split": split, "relevance": relevance, "table": table_to_json(table)},
                 "weights": source.name,
                 "dataset": dataset.name,
                 "environment": environment(accelerator.device),

@@ -280,3 +280,24 @@ def test_convert_makes_a_file_of_ours(tmp_path, monkeypatch, capsys):
     model, about = load_model(target)
     assert about == {"source": "published.pth"}
     assert model.n_attributes == 8
+
+
+def test_the_papers_presets_are_the_published_settings():
+    """Section by section: optimiser, schedule, batch, input, sampler, passes, epochs, branch."""
+    from agman_lib.config import preset
+
+    common = {
+        "backbone": "resnet50", "weights": "imagenet", "image_size": 224, "fit": "crop",
+        "flip": True, "lr": 1e-4, "lr_step": 3, "lr_gamma": 0.9, "batch_size": 16, "margin": 0.2,
+        "weighing": "fixed", "passes": "separate", "sampler": "triplets", "negatives": "asen",
+        "model": "agman",
+    }  # fmt: skip
+    triplets = {"fashionai": 100_000, "deepfashion": 100_000, "zappos50k": 200_000}
+    epochs = {"fashionai": 150, "deepfashion": 50, "zappos50k": 50}
+    for name in triplets:
+        config = preset(f"paper-{name}").changed(data="x", out="y").check()
+        assert {k: getattr(config, k) for k in common} == common
+        assert config.steps_per_epoch * config.batch_size == triplets[name]
+        assert config.epochs == epochs[name]
+        assert config.class_branch is (False if name == "zappos50k" else None)
+        assert config.allow_shared == (name == "deepfashion")

@@ -58,6 +58,9 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     assert written.loc["agman", "MAP"] == pytest.approx(found.table.loc["agman", "MAP"])
     text = (out / "comparison.md").read_text()
     assert f"| agman | {found.table.loc['agman', 'MAP']:.1f} ±" in text
+    assert text.splitlines()[2].startswith("| random ranking (expected) | ")
+    assert found.random["mean"] == pytest.approx(alone[0].loc["mean", "random"])
+    assert (out / "comparison.png").stat().st_size > 5000
     kept = json.loads((out / "comparison.json").read_text())["MAP of each seed"]
     assert np.mean(kept["csn"]) == pytest.approx(found.table.loc["csn", "MAP"])
 

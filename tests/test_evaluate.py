@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from agman_lib import evaluate
+from agman_lib import evaluate, ranking
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError
 from agman_lib.evaluate import (
@@ -87,7 +87,7 @@ def test_chunks_do_not_change_anything(monkeypatch):
     similarity = rng.standard_normal((31, 17)).astype(np.float32)
     relevant = rng.random((31, 17)) < 0.2
     whole = average_precision(similarity, relevant), recall_at_k(similarity, relevant, 3)
-    monkeypatch.setattr(evaluate, "CHUNK", 40)
+    monkeypatch.setattr(ranking, "CHUNK", 40)
     assert np.array_equal(average_precision(similarity, relevant), whole[0])
     assert np.array_equal(recall_at_k(similarity, relevant, 3), whole[1])
 
@@ -256,6 +256,28 @@ def test_relevance_with_several_values_is_whether_the_sets_meet():
     task = evaluate.Task(0, np.arange(2), np.arange(3), query, candidate)
     assert task.relevant(slice(None)).tolist() == [[True, False, True], [False, True, True]]
     assert task.n_relevant.tolist() == [2, 2]
+
+
+def test_relevance_by_all_values_of_an_image(squares):
+    from dataclasses import replace as changed
+
+    more = squares.labels.copy()
+    query = squares.images.query("split == 'test' and role == 'query'")["image"].iloc[0]
+    first = more.index[more["image"].eq(query)][0]
+    extra = more.loc[[first]].assign(value="blue", evaluated=False)
+    assert more.loc[first, "attribute"] == "colour"
+    assert more.loc[first, "value"] != "blue"
+    several = changed(squares, labels=pd.concat([more, extra], ignore_index=True))
+    one = retrieval_tasks(several, "test")[0]
+    every = retrieval_tasks(several, "test", "all")[0]
+    row = list(one.query).index(squares.image_index(query))
+    assert one.query_values[row].sum() == 1
+    assert every.query_values[row].sum() == 2
+    assert every.query_values[row, 2]
+    assert every.n_relevant[row] > one.n_relevant[row]
+    others = np.arange(len(one.query)) != row
+    assert (every.query_values[others] == one.query_values[others]).all()
+    assert (every.candidate_values == one.candidate_values).all()
 
 
 def test_colour_histograms():
