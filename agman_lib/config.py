@@ -6,11 +6,11 @@ Its fields are the options of ``agman train`` and the arguments in a notebook al
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError, unknown
 
 
@@ -87,7 +87,7 @@ class TrainConfig:
 
     seed: int = 0
     """Of everything random: weights, triplets, mirroring."""
-    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    threads: int = field(default_factory=usable_cores)
     """CPU threads; part of what makes a CPU run repeatable bit for bit."""
     workers: int = 0
     """Processes that load images; they do not change the result."""

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from agman_lib.cores import usable_cores
 from agman_lib.dataset import PreparedDataset
 from agman_lib.images import decode_image
 from agman_lib.progress import bar
@@ -117,7 +118,7 @@ def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
 
 def _build(partial: Path, log: Path, todo: list, size: int, fit: Fit) -> None:
     """Fill the chunks with all cores: decoding and resizing release Python's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool, open(log, "a") as file:
+    with ThreadPoolExecutor(usable_cores()) as pool, open(log, "a") as file:
         jobs = [pool.submit(_fill, partial, chunk, size, fit) for chunk in todo]
         try:
             for job in bar(jobs, f"cache {size} px", unit="chunk"):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError
 
 CHUNK = 1_000_000  # similarities ranked at once, by each thread
@@ -87,7 +88,7 @@ def score_rankings(
         best[some] = rank[first[some]]
         hit[part] = best[:, None] <= np.asarray(ks, float)
 
-    with ThreadPoolExecutor() as pool:  # NumPy sorts outside Python's lock
+    with ThreadPoolExecutor(usable_cores()) as pool:  # NumPy sorts outside Python's lock
         list(pool.map(score, query_parts(n_queries, np.shape(similarity)[1])))
     return average, hit
 

@@ -5,7 +5,6 @@ Shared by all data sets. What a download contains is not trusted: no member leav
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError
 from agman_lib.images import decode_image
 from agman_lib.progress import bar
@@ -175,7 +175,7 @@ def undecodable(paths: list[Path], progress: bool = True) -> set[Path]:
     # threads pay for large photos; lists of 64 keep the hand-over cheap for tiny ones
     parts = [paths[i : i + 64] for i in range(0, len(paths), 64)]
     bad: set[Path] = set()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(bad_ones, parts)
         for some in bar(
             results, "decoding photos" if progress else None, total=len(parts), unit="batch"

@@ -8,7 +8,6 @@ without regard to the values. The curves are in `data_prep.garment_shapes` and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError
 from data_prep.garment_drawing import paint
 from data_prep.garment_look import Look as Look  # offered here too
@@ -291,7 +291,7 @@ def _check_arguments(size: int, counts: list[int], labels: str, seed: int) -> No
 
 
 def _draw_all(tasks: list[_Task], workers: int | None) -> list[_Drawn]:
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    workers = min(workers or usable_cores(), len(tasks))
     if workers == 1:
         return [_draw(task) for task in tasks]
     with ProcessPoolExecutor(workers) as pool:
