@@ -16,9 +16,10 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The pictures of the README, from a quickstart of this checkout.
+# The pictures and numbers of the README, from a quickstart of this checkout.
 figures: quickstart
 	cp quickstart/figures/*.png figures/
+	cp quickstart/run/evaluate-test.json figures/quickstart.json
 
 clean:
 	rm -rf quickstart build *.egg-info

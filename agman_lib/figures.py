@@ -45,7 +45,7 @@ def run_figures(
     paths = []
     for name, figure in made.items():
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=130)
+        figure.savefig(paths[-1], dpi=100)
     return paths
 
 
