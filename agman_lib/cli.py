@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from agman_lib.cli_prepare import PREPARE, Source, prepare_garments
 from agman_lib.config import PRESETS, TrainConfig, preset
 from agman_lib.errors import AgmanError, unknown
 
@@ -25,6 +26,10 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   quickstart                  draw garments, train, evaluate, show: a few minutes on a laptop
   prepare garments            draw the built-in garments
   prepare fashion-products    Fashion Product Images (Small): Kaggle's zip or folder, or parquet
+  prepare fashionai           FashionAI attributes (login needed to get it)
+  prepare deepfashion         DeepFashion, Category and Attribute Prediction (password by form)
+  prepare zappos50k           UT-Zappos50K triplets
+  prepare own-photos          your own table of path, attribute, value, or your own folders
   train                       train a network on a prepared folder
   evaluate                    score a run (or a weights file) on a split, with its baseline rows
   compare                     networks, or the ablation, over several seeds at equal budget
@@ -34,69 +39,7 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
 
 
 RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
-Source = Annotated[Positional[str], arg(metavar="SOURCE")]
 Target = Annotated[Positional[str], arg(metavar="OUT")]
-
-
-def prepare_garments(
-    out: str,
-    size: int = 96,
-    train: int = 4200,
-    valid_queries: int = 20,
-    valid_candidates: int = 80,
-    test_queries: int = 50,
-    test_candidates: int = 200,
-    labels: Literal["one", "all"] = "one",
-    seed: int = 0,
-) -> None:
-    """Draw the built-in garments.
-
-    Args:
-        out: Folder to make.
-        size: Pixels, 64 to 224.
-        train: Training images.
-        valid_queries: Validation queries of each attribute.
-        valid_candidates: Validation candidates of each attribute.
-        test_queries: Test queries of each attribute.
-        test_candidates: Test candidates of each attribute.
-        labels: one: a training image is labelled for one attribute, as in FashionAI; all: for
-            every attribute of its kind.
-        seed: Of everything drawn.
-    """
-    from data_prep import garments
-
-    garments.prepare(
-        Path(out),
-        size=size,
-        train=train,
-        valid_queries=valid_queries,
-        valid_candidates=valid_candidates,
-        test_queries=test_queries,
-        test_candidates=test_candidates,
-        labels=labels,
-        seed=seed,
-    )
-    print(f"{out}: ready")
-
-
-def prepare_fashion_products(
-    source: Source,
-    out: str,
-    seed: int = 0,
-    min_images: int = 100,
-) -> None:
-    """Fashion Product Images (Small) into a prepared folder.
-
-    Args:
-        source: Kaggle's zip, its unpacked folder, or parquet files.
-        out: Folder to make.
-        seed: Of the split.
-        min_images: Values with fewer images are dropped.
-    """
-    from data_prep import fashion_products
-
-    report = fashion_products.prepare(Path(source), Path(out), seed=seed, min_images=min_images)
-    print(fashion_products.summary(report))
 
 
 def train(config: TrainConfig, resume: bool) -> None:
@@ -267,7 +210,7 @@ def _compare_command(args: list[str]) -> None:
 
 COMMANDS: dict[str, Any] = {
     "quickstart": quickstart,
-    "prepare": {"garments": prepare_garments, "fashion-products": prepare_fashion_products},
+    "prepare": PREPARE,
     "train": _train_command,
     "compare": _compare_command,
     "evaluate": evaluate,
