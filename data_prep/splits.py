@@ -20,6 +20,9 @@ def assign_cells(
         shares: (C,), the wanted share of each cell, together 1.
         generator: gives the random order.
 
+    Raises:
+        ValueError: an image has the same value twice.
+
     Returns:
         The cell of each image, int64 (N,).
     """
@@ -31,6 +34,8 @@ def assign_cells(
     while unassigned.any():
         rarest = np.where(unassigned > 0, unassigned, len(values) + 1).argmin()
         has_it = (values == rarest).any(axis=1) & (cells < 0)
+        if not has_it.any():  # otherwise this would go round forever
+            raise ValueError("an image has the same value twice")
         for image in order[has_it[order]]:
             cell = np.lexsort((wanted_images, wanted[rarest]))[-1]
             own = values[image][values[image] >= 0]

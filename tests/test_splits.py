@@ -33,3 +33,9 @@ def test_images_without_some_labels_are_assigned_too() -> None:
     cells = assign_cells(values, np.array([0.5, 0.5]), np.random.default_rng(0))
     assert np.bincount(cells) == pytest.approx([50, 50], abs=1)
     assert np.bincount(cells[values[:, 0] == 0]) == pytest.approx([25, 25], abs=1)
+
+
+def test_a_value_twice_is_an_error_not_an_endless_loop():
+    values = np.array([[0, 1], [2, 2], [0, 1]])
+    with pytest.raises(ValueError, match="the same value twice"):
+        assign_cells(values, np.array([0.5, 0.5]), np.random.default_rng(0))
