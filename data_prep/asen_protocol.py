@@ -137,3 +137,26 @@ def left_out_lines(left_out: dict[str, Any], what: str) -> list[str]:
             more = ", …" if entry["count"] > len(ids) else ""
             lines.append(f"{what}, {reason}: {entry['count']:,} ({', '.join(ids)}{more})")
     return lines
+
+
+def published_lines(report: dict[str, Any], raw: str, more: str = "") -> list[str]:
+    """Which split it is, and how the published files agree with the raw labels, for a summary."""
+    lists = report["published_files"]
+    lines = ["split: " + ", ".join(f"{s} {kind}" for s, kind in report["split"].items())]
+    if lists["labels"]:
+        agreement = lists["agreement"]
+        lines.append(
+            f"published files: {lists['labels']:,} labels, {lists['kept']:,} kept; "
+            f"{agreement['compared']:,} compared with {raw}, "
+            f"{agreement['disagree']['count']:,} differ{more}"
+        )
+        lines += left_out_lines(lists["left_out"], "left out of the published files")
+    return lines
+
+
+def size_line(report: dict[str, Any]) -> str:
+    """Whether the sizes are the published ones, for a summary."""
+    differs = report["differs_from_published"]
+    if differs:
+        return f"sizes that differ from the published split: {'; '.join(differs)}"
+    return "all sizes are those of the published split"

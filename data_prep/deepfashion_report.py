@@ -16,6 +16,8 @@ from data_prep.asen_protocol import (
     left_out_lines,
     named,
     named_by_reason,
+    published_lines,
+    size_line,
     size_remarks,
     without_candidate,
 )
@@ -131,22 +133,14 @@ def _count_attributes(labels: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 def summary(report: dict[str, Any]) -> str:
     """The report in a few lines for the terminal."""
-    rows, lists, images = report["rows"], report["published_files"], report["images"]
+    rows, images = report["rows"], report["images"]
     twice = rows["listed_twice"]["count"]
     lines = [
         f"{rows['lines']:,} lines of list_attr_img.txt, {rows['images']:,} images "
         f"({twice:,} listed more than once, their labels united), {rows['kept']:,} kept"
     ]
     lines += left_out_lines(rows["left_out"], "left out")
-    lines.append("split: " + ", ".join(f"{s} {kind}" for s, kind in report["split"].items()))
-    if lists["labels"]:
-        agreement = lists["agreement"]
-        lines.append(
-            f"published files: {lists['labels']:,} labels, {lists['kept']:,} kept; "
-            f"{agreement['compared']:,} compared with list_attr_img.txt, "
-            f"{agreement['disagree']['count']:,} differ"
-        )
-        lines += left_out_lines(lists["left_out"], "left out of the published files")
+    lines += published_lines(report, "list_attr_img.txt")
     lines.append(f"train {images['train']:,} images")
     scored, none = report["evaluated_labels"], report["queries_without_candidate"]
     for split in ("valid", "test"):
@@ -157,10 +151,5 @@ def summary(report: dict[str, Any]) -> str:
             f"attribute; {none['evaluated value'][split]} queries without a relevant candidate "
             f"({none['any true value'][split]} when any true value counts)"
         )
-    differs = report["differs_from_published"]
-    lines.append(
-        f"sizes that differ from the published split: {'; '.join(differs)}"
-        if differs
-        else "all sizes are those of the published split"
-    )
+    lines.append(size_line(report))
     return "\n".join(lines)

@@ -15,6 +15,8 @@ from data_prep.asen_protocol import (
     left_out_lines,
     named,
     named_by_reason,
+    published_lines,
+    size_line,
     size_remarks,
     without_candidate,
 )
@@ -100,15 +102,7 @@ def summary(report: dict[str, Any]) -> str:
         f"{'kept as their y' if report['settings']['maybe'] == 'keep' else 'dropped'}"
     ]
     lines += left_out_lines(rows["left_out"], "left out of label.csv")
-    lines.append("split: " + ", ".join(f"{s} {kind}" for s, kind in report["split"].items()))
-    if lists["labels"]:
-        agreement = lists["agreement"]
-        lines.append(
-            f"published files: {lists['labels']:,} labels, {lists['kept']:,} kept; "
-            f"{agreement['compared']:,} compared with label.csv, "
-            f"{agreement['disagree']['count']:,} differ, {lists['with_maybe']:,} have an m"
-        )
-        lines += left_out_lines(lists["left_out"], "left out of the published files")
+    lines += published_lines(report, "label.csv", f", {lists.get('with_maybe', 0):,} have an m")
     lines.append(
         f"train {images['train']:,} · "
         + " · ".join(
@@ -117,10 +111,5 @@ def summary(report: dict[str, Any]) -> str:
             for s in ("valid", "test")
         )
     )
-    differs = report["differs_from_published"]
-    lines.append(
-        f"sizes that differ from the published split: {'; '.join(differs)}"
-        if differs
-        else "all sizes are those of the published split"
-    )
+    lines.append(size_line(report))
     return "\n".join(lines)
