@@ -76,7 +76,8 @@ def _finished_before(config: TrainConfig, resume: bool) -> bool:
     if folder.exists() and not folder.is_dir():
         raise AgmanError(f"{folder}: is a file; choose another --out")
     if not file.exists():
-        if folder.exists() and any(folder.iterdir()):
+        # A run killed while it wrote its first file has left nothing but that, unfinished.
+        if folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
             raise AgmanError(f"{folder}: is not empty and no run; choose another --out")
         return False
     if not resume:

@@ -140,6 +140,12 @@ def test_a_run_folder_is_not_written_over(finished, tmp_path):
     with pytest.raises(AgmanError, match="is not empty and no run"):
         train(finished.changed(out=str(other)))
     assert [p.name for p in other.iterdir()] == ["mine.txt"]
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / ".config.json.partial").write_text("{")
+    run_in_child(finished.changed(out=str(killed), epochs=1), resume=True)
+    assert (killed / "report.json").exists()
+    assert not (killed / ".config.json.partial").exists()
 
 
 def test_epoch_batches_are_shared_out_among_processes(squares, tiny):

@@ -21,7 +21,7 @@ from agman_lib.triplets import listed_triplets
 from data_prep.zappos50k import prepare, summary
 from data_prep.zappos_lists import COLUMNS, SPLITS, parse_metadata, parse_triplets
 from data_prep.zappos_photos import plain, portable, read_photos
-from data_prep.zappos_triplets import split_products
+from data_prep.zappos_triplets import draw_triplets, split_products
 
 HEADER = "CID,Category,SubCategory,HeelHeight,Insole,Closure,Gender,Material,ToeStyle"
 BRANDS = ("adidas", "Rush Inc.", "Levi's® Kids")
@@ -185,7 +185,8 @@ def test_zip_and_folder_give_the_same_tables(tmp_path: Path) -> None:
     folder, archive = make_folder(tmp_path / "a"), make_zip(tmp_path / "b/ut-zap50k-images.zip")
     meta = tmp_path / "a/ut-zap50k-data"
     run(folder, tmp_path / "out1", triplets=lists)
-    run(archive, tmp_path / "out2", triplets=lists / "tripletlists", metadata=meta)
+    report = run(archive, tmp_path / "out2", triplets=lists / "tripletlists", metadata=meta)
+    assert "photo not listed" not in report["notes"]  # what macOS adds to a zip is no photo
     one, two = PreparedDataset.load(tmp_path / "out1"), PreparedDataset.load(tmp_path / "out2")
     assert written(tmp_path / "out1")[1:] == written(tmp_path / "out2")[1:]
     # folders that end in a dot are renamed as Windows needs it, and the name can be turned back
@@ -427,6 +428,15 @@ def test_the_seed_decides(tmp_path: Path, made: tuple[Path, dict[str, Any]]) -> 
     assert written(tmp_path / "same") == written(made[0]) != written(tmp_path / "other")
 
 
+def test_the_seed_decides_the_triplets_of_one_split() -> None:
+    values = [{a: tuple(v) for a, v in image.items()} for image in of_image().values()]
+    split = np.array(["train", "valid", "test"] * (N // 3))
+    caps = dict.fromkeys(SPLITS, 40)
+    one, same, other = (draw_triplets(values, split, caps, seed) for seed in (0, 0, 1))
+    assert one.equals(same)
+    assert not one.equals(other)
+
+
 def test_exhausted_data_give_every_triplet_once(tmp_path: Path) -> None:
     report = run(make_folder(tmp_path), tmp_path / "out", caps={"valid": 100_000})
     dataset, values = PreparedDataset.load(tmp_path / "out"), of_image()
@@ -501,6 +511,16 @@ def test_half_a_zip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AgmanError, match="truncated or damaged zip"):
         run(file, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_unreadable_photos_of_a_zip_do_not_stay(tmp_path: Path) -> None:
+    broken = PATHS[0].replace("1000.1", "999.1")
+    source = make_zip(tmp_path / "z.zip", {f"ut-zap50k-images/{broken}": jpeg()[:50]})
+    row = ["999-1", *meta_row(0)[1:]]
+    (tmp_path / "meta-data.csv").write_bytes(metadata([row, *(meta_row(n) for n in range(N))]))
+    report = run(source, tmp_path / "out", max_missing=0.02)
+    assert report["notes"]["photo unreadable"]["names"] == ["line 2: 999-1"]
+    assert len(list((tmp_path / "out/images").rglob("*.jpg"))) == N
 
 
 def test_wrong_folders_are_refused(tmp_path: Path) -> None:
