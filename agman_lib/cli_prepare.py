@@ -114,6 +114,7 @@ def prepare_zappos50k(
     out: str,
     triplets: str | None = None,
     metadata: str | None = None,
+    max_missing: float = 0.01,
     seed: int = 0,
 ) -> None:
     """UT-Zappos50K into a prepared folder of triplets.
@@ -123,11 +124,14 @@ def prepare_zappos50k(
         out: Folder to make.
         triplets: Folder of the published triplet lists; without it they are made from --metadata.
         metadata: meta-data.csv, its folder, or ut-zap50k-data.zip.
+        max_missing: Largest share of listed photos that may be missing.
         seed: Of what is chosen or made here.
     """
     from data_prep import zappos50k
 
-    report = zappos50k.prepare(source, out, triplets=triplets, metadata=metadata, seed=seed)
+    report = zappos50k.prepare(
+        source, out, triplets=triplets, metadata=metadata, max_missing=max_missing, seed=seed
+    )
     print(zappos50k.summary(report))
 
 
