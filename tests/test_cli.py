@@ -108,7 +108,7 @@ def test_every_command_has_help(command, capsys):
     ("args", "said"),
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
-        (["prepare", "fashion"], "unknown command 'fashion'; did you mean 'fashion-products'?"),
+        (["prepare", "garment"], "unknown command 'garment'; did you mean 'garments'?"),
         (["train", "--preset", "quik"], "unknown preset 'quik'; did you mean 'quick'?"),
         (["train", "--learning-rat", "1"], "Unrecognized options: --learning-rat"),
         (["train", "--epochs", "three"], "--epochs"),
