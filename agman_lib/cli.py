@@ -70,7 +70,7 @@ def evaluate(
         baselines: Also score an untrained network and a colour histogram.
         relevance: A candidate is relevant when its evaluated value is the query's (evaluated), or
             when the sets of all their values of the attribute meet (all).
-        out: Report to write; by default evaluate-SPLIT.json in the run folder.
+        out: Report to write; by default evaluate-SPLIT.json in the run folder (none with --data).
     """
     from agman_lib.runs import evaluate_run
 
@@ -266,7 +266,7 @@ def main(args: list[str] | None = None) -> int:
     except SystemExit as stop:  # tyro has printed a help text
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        print("stopped; a training run goes on with --resume", file=sys.stderr)
+        print("stopped; --resume goes on from the last checkpoint", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115

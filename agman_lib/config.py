@@ -166,6 +166,7 @@ SMALL = TrainConfig(
     lr_gamma=0.8,
     passes="joint",
     log_every=10,
+    checkpoint_every=20,
 )
 PRESETS: dict[str, TrainConfig] = {
     "paper-fashionai": PAPER,

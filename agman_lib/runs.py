@@ -97,7 +97,8 @@ def evaluate_run(
         baselines: add the columns of the network as its training started (of a weights file: the
             same network with random weights) and of a colour histogram.
         relevance: "evaluated" (ASEN's protocol) or "all" (the sets of all true values meet).
-        out: report file; by default ``evaluate-<split>.json`` in the run folder, none for a file.
+        out: report file; by default ``evaluate-<split>.json`` in the run folder; none for a
+            weights file or other data.
 
     Returns:
         The table, percent; its exact numbers are the report's ``metrics`` block.
@@ -105,9 +106,10 @@ def evaluate_run(
     source, config = Path(run), None
     if source.is_dir():
         config = Run.load(source).config
-        source, data = source / f"{weights}.safetensors", data or config.data
         suffix = "" if relevance == "evaluated" else f"-{relevance}"
-        out = out or Path(run) / f"evaluate-{split}{suffix}.json"
+        if data is None:  # scores on other data never replace the run's own report
+            out = out or Path(run) / f"evaluate-{split}{suffix}.json"
+        source, data = source / f"{weights}.safetensors", data or config.data
     if not source.exists():
         raise AgmanError(f"{source}: no such run folder or weights file; runs: `agman train`")
     if data is None:
