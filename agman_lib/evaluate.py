@@ -225,7 +225,12 @@ def _triplets_right(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attribute (T,) of each listed triplet, and whether cos(a, p) > cos(a, n)."""
     t: Triplets = listed_triplets(dataset, split)
-    a, n, p = (embedder(i, t.attribute) for i in (t.anchor, t.negative, t.positive))
+    # An image stands in many triplets, in all three places: each of its pairs is embedded once.
+    size = dataset.n_attributes
+    places = [i * size + t.attribute for i in (t.anchor, t.negative, t.positive)]
+    pairs, row = np.unique(np.concatenate(places), return_inverse=True)
+    embeddings = embedder(pairs // size, pairs % size)
+    a, n, p = (embeddings[rows] for rows in np.split(row, 3))
     return t.attribute, (a * p).sum(1) > (a * n).sum(1)
 
 
