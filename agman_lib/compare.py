@@ -23,6 +23,7 @@ from agman_lib.evaluate import bootstrap_means, per_query_scores, random_scores
 from agman_lib.models import NETWORKS
 from agman_lib.pixels import Pixels
 from agman_lib.plots import comparison_chart
+from agman_lib.published import PublishedScore, published_scores
 from agman_lib.report import network_embedder
 from agman_lib.runs import Run
 from agman_lib.train import train
@@ -59,13 +60,13 @@ def network_entries(names: Sequence[str]) -> list[Entry]:
 
 
 def ablation_entries() -> list[Entry]:
-    """ASENet_V2, then one of AG-MAN's parts more at each step; the last is AG-MAN."""
+    """ASENet_V2, then one of AG-MAN's parts more at each step; with all of them it is AG-MAN."""
     changes: dict[str, Any] = {"model": "asen_v2"}
     entries = [Entry("asen_v2", changes)]
     for switch, title in ABLATION:
         changes = changes | {switch: True}
         entries.append(Entry(f"+ {title}", changes))
-    return entries
+    return [*entries[:-1], Entry(entries[-1].name, {"model": "agman"})]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Comparison:
         table: one row an entry, see `compare`.
         by_attribute: MAP of each entry (rows) under each attribute, mean over the seeds.
         random: what a random ranking scores, by attribute and ``mean``.
+        published: published rows, where data set and protocol are the published ones.
+        why_not_published: where there are none, why.
     """
 
     scores: dict[str, np.ndarray]
@@ -85,6 +88,8 @@ class Comparison:
     table: pd.DataFrame
     by_attribute: pd.DataFrame
     random: dict[str, float]
+    published: Sequence[PublishedScore] = ()
+    why_not_published: str = ""
 
 
 def compare(
@@ -145,7 +150,8 @@ def compare(
         }
     )
     random = random_scores(dataset, split)
-    comparison = Comparison(stacked, attribute, table, by_attribute, random)
+    published = published_scores(dataset, split, len(attribute))
+    comparison = Comparison(stacked, attribute, table, by_attribute, random, *published)
     _write(comparison, out, config, seeds, baseline, split)
     return comparison
 
@@ -257,8 +263,14 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
     by_chance = [f"{r[a]:.1f}" for a in comparison.by_attribute.columns]
     chance = ["random ranking (expected)", f"{r['mean']:.1f}", *[""] * 6, *by_chance]
     lines.insert(0, "| " + " | ".join(chance) + " |")
+    for row in comparison.published:
+        known = [f"{v:.1f}" for v in row.by_attribute] or [""] * len(by_chance)
+        cells = [f"{row.method} (published, {row.source})", f"{row.score:.2f}", *[""] * 6, *known]
+        lines.append("| " + " | ".join(cells) + " |")
     rule = "|" + "---|" + "---:|" * (len(head) - 1)
-    return "\n".join(["| " + " | ".join(head) + " |", rule, *lines]) + "\n"
+    text = "\n".join(["| " + " | ".join(head) + " |", rule, *lines]) + "\n"
+    why = comparison.why_not_published
+    return text + (f"\nNo published rows: {why}.\n" if why else "")
 
 
 def _write(
@@ -269,7 +281,11 @@ def _write(
     baseline: str,
     split: str,
 ) -> None:
-    everything = comparison.table.join(comparison.by_attribute)
+    everything = comparison.table.join(comparison.by_attribute).assign(source="measured")
+    for row in comparison.published:
+        known = zip(comparison.by_attribute.columns, row.by_attribute, strict=False)
+        values = {"MAP": row.score, "source": row.source, **dict(known)}
+        everything.loc[f"{row.method} (published)", list(values)] = list(values.values())
     everything.to_csv(out / "comparison.csv", index_label="network", lineterminator="\n")
     text = comparison_text(comparison, baseline)
     (out / "comparison.md").write_text(text, encoding="utf-8")

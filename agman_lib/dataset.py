@@ -4,7 +4,8 @@
 
     <name>/
       dataset.json   name, title, source, licence, protocol, image_root,
-                     attributes: [{name, values: [...]}, ...]
+                     attributes: [{name, values: [...]}, ...],
+                     published_splits: those taken from published split files (may be left out)
       images.csv     image (a unique id), path, split, role       role: train | query | candidate
       labels.csv     image, attribute, value, evaluated           long form; evaluated 0 or 1
       triplets.csv   anchor, negative, positive, attribute, split     (protocol "triplets")
@@ -20,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,7 @@ class PreparedDataset:
     labels: pd.DataFrame
     regions: pd.DataFrame | None
     triplets: pd.DataFrame | None
+    published_splits: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: str | Path) -> PreparedDataset:
@@ -109,6 +111,7 @@ class PreparedDataset:
             labels=check_labels(folder, images, known),
             regions=check_regions(folder, images, known),
             triplets=check_triplets(folder, images, known, about["protocol"]),
+            published_splits=tuple(about.get("published_splits", ())),
             **{key: about[key] for key in ("name", "title", "source", "licence", "protocol")},
         )
 
@@ -145,9 +148,7 @@ class PreparedDataset:
 
     @cached_property
     def _all_labels(self) -> tuple[Labels, np.ndarray]:
-        attribute = self.labels["attribute"].map(
-            {a.name: i for i, a in enumerate(self.attributes)}
-        )
+        attribute = self.labels["attribute"].map({a.name: i for i, a in enumerate(self.attributes)})
         codes = {(a.name, v): i for a in self.attributes for i, v in enumerate(a.values)}
         pairs = zip(self.labels["attribute"], self.labels["value"], strict=True)
         value = np.fromiter((codes[p] for p in pairs), np.int64, len(self.labels))
@@ -155,9 +156,7 @@ class PreparedDataset:
         evaluated = self.labels["evaluated"].to_numpy(bool)
         return Labels(image, attribute.to_numpy(np.int64), value), evaluated
 
-    def split_labels(
-        self, split: str, role: str | None = None, evaluated: bool = False
-    ) -> Labels:
+    def split_labels(self, split: str, role: str | None = None, evaluated: bool = False) -> Labels:
         """The labels of a split as indices.
 
         Args:
@@ -236,6 +235,7 @@ def write_prepared(
     triplets: pd.DataFrame | None = None,
     protocol: str = "retrieval",
     image_root: str = "images",
+    published_splits: Iterable[str] = (),
 ) -> None:
     """Write the tables of a prepared folder (columns as in `COLUMNS`); images are not touched."""
     folder = Path(folder)
@@ -246,6 +246,7 @@ def write_prepared(
         "licence": licence,
         "protocol": protocol,
         "image_root": image_root,
+        "published_splits": list(published_splits),
         "attributes": [{"name": a.name, "values": list(a.values)} for a in attributes],
     }
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"

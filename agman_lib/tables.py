@@ -44,6 +44,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise AgmanError(f"{file}: lacks {', '.join(missing)}")
     if about["protocol"] not in PROTOCOLS:
         raise unknown("protocol", about["protocol"], PROTOCOLS, str(file))
+    published = about.get("published_splits", [])
+    if not isinstance(published, list) or not set(map(str, published)) <= set(SPLITS):
+        raise AgmanError(f"{file}: published_splits must be a list of {', '.join(SPLITS)}")
     entries = about["attributes"]
     if not (isinstance(entries, list) and entries) or not all(
         isinstance(a, dict)
@@ -167,9 +170,7 @@ def check_labels(folder: Path, images: pd.DataFrame, known: dict[str, Any]) -> p
     return table
 
 
-def check_regions(
-    folder: Path, images: pd.DataFrame, known: dict[str, Any]
-) -> pd.DataFrame | None:
+def check_regions(folder: Path, images: pd.DataFrame, known: dict[str, Any]) -> pd.DataFrame | None:
     """regions.csv, where there is one: whole pixels, not empty."""
     file = folder / "regions.csv"
     if not file.exists():

@@ -105,7 +105,7 @@ def without_candidate(labels: pd.DataFrame) -> dict[str, int]:
 
 
 def cell_names(table: pd.DataFrame) -> pd.Series:
-    """"train", "valid_query", …: split and role in one word."""
+    """ "train", "valid_query", …: split and role in one word."""
     together = table["split"] + "_" + table["role"]
     return together.where(table["split"].ne("train"), "train")
 
@@ -120,6 +120,11 @@ def check_sums(sums: dict[str, list[int]]) -> None:
     """Raise RuntimeError where a sum of the report does not agree."""
     if wrong := [f"{what}: {a} and {b}" for what, (a, b) in sums.items() if a != b]:
         raise RuntimeError(f"the report's sums disagree: {'; '.join(wrong)}")
+
+
+def published_splits(kinds: dict[str, str]) -> list[str]:
+    """The splits that were taken from published files, of the report's ``split``."""
+    return [split for split, kind in kinds.items() if kind == "published"]
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:

@@ -16,7 +16,13 @@ import pandas as pd
 
 from agman_lib.dataset import Attribute, staging, write_prepared
 from agman_lib.errors import AgmanError
-from data_prep.asen_protocol import cell_counts, check_agreement, named, write_report
+from data_prep.asen_protocol import (
+    cell_counts,
+    check_agreement,
+    named,
+    published_splits,
+    write_report,
+)
 from data_prep.asen_splits import find_splits, ranks, read_filenames, read_global_labels
 from data_prep.deepfashion_files import (
     DOWNLOAD,
@@ -96,7 +102,7 @@ def prepare(
         tables = [t for t in (listed, drawn) if len(t)]
         _check_enough(images, layout)
         labels = _all_labels(images, true, pd.concat(tables), types)
-        _write(folder, layout, images, labels, names, types)
+        _write(folder, layout, images, labels, names, types, kinds)
         report = {
             "data_set": "deepfashion",
             "source": Path(source).name,
@@ -169,6 +175,7 @@ def _write(
     labels: pd.DataFrame,
     names: list[str],
     types: np.ndarray,
+    kinds: dict[str, str],
 ) -> None:
     ids = global_ids(labels["attribute"].to_numpy(), labels["value"].to_numpy(), types)
     columns = {
@@ -190,4 +197,5 @@ def _write(
         images=images[images["split"].ne("")],
         labels=pd.DataFrame(columns),
         image_root=str(layout.root),
+        published_splits=published_splits(kinds),
     )

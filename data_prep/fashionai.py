@@ -16,7 +16,13 @@ import pandas as pd
 
 from agman_lib.dataset import staging, write_prepared
 from agman_lib.errors import AgmanError, unknown
-from data_prep.asen_protocol import cell_counts, draw_roles, file_faults, write_report
+from data_prep.asen_protocol import (
+    cell_counts,
+    draw_roles,
+    file_faults,
+    published_splits,
+    write_report,
+)
 from data_prep.asen_splits import SPLIT_NAMES, read_splits
 from data_prep.fashionai_files import (
     ATTRIBUTES,
@@ -94,7 +100,7 @@ def prepare(
         tables = [published[published["reason"].eq("")], drawn]
         kept = pd.concat([t for t in tables if len(t)] or tables, ignore_index=True)
         _check_enough(kept, kinds, download)
-        _write(folder, download, kept)
+        _write(folder, download, kept, kinds)
         settings = {"maybe": maybe, "seed": seed, "check_images": check_images}
         report = {
             "data_set": "fashionai",
@@ -218,7 +224,7 @@ def _check_enough(kept: pd.DataFrame, kinds: dict[str, str], download: Download)
 # --------------------------------------------------------------------------- writing
 
 
-def _write(folder: Path, download: Download, kept: pd.DataFrame) -> None:
+def _write(folder: Path, download: Download, kept: pd.DataFrame, kinds: dict[str, str]) -> None:
     names = [a.name for a in ATTRIBUTES]
     pairs = zip(kept["attribute"], kept["value"], strict=True)
     labels = pd.DataFrame(
@@ -239,4 +245,5 @@ def _write(folder: Path, download: Download, kept: pd.DataFrame) -> None:
         images=kept.rename(columns={"id": "image"}),
         labels=labels,
         image_root=str(download.root),
+        published_splits=published_splits(kinds),
     )

@@ -10,6 +10,7 @@ Scores on triplets made here are not comparable with published ones: other tripl
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def prepare(
             notes["image in triplets of several splits"] = _pick(images, several)
             notes["image in no triplet"] = _pick(images, split == "")
         _refuse_empty(source, drawn, split)
-        _write(folder, paths, root, split, of_images, drawn)
+        _write(folder, paths, root, split, of_images, drawn, () if lists is None else SPLITS)
         report = {
             "data_set": "zappos50k",
             "source": source.name,
@@ -223,6 +224,7 @@ def _write(
     split: np.ndarray,
     of_images: Values,
     drawn: pd.DataFrame,
+    published_splits: Iterable[str],
 ) -> None:
     """Write the tables, and remove the photos that were unpacked but are not used."""
     ids = np.array(list(paths), dtype=object)
@@ -252,6 +254,7 @@ def _write(
         labels=labels,
         triplets=drawn.assign(**{c: ids[drawn[c].to_numpy()] for c in columns}),
         image_root="images" if root == folder / "images" else str(root.resolve()),
+        published_splits=published_splits,
     )
     if root == folder / "images":
         for image in ids[~used]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,19 @@ from conftest import ATTRIBUTES
 from agman_lib import compare as module
 from agman_lib.cli import main
 from agman_lib.compare import (
+    ABLATION,
     Entry,
     ablation_entries,
     bootstrap_interval,
     compare,
+    comparison_text,
     network_entries,
     seed_interval,
     sign_flip_p,
 )
 from agman_lib.errors import AgmanError
 from agman_lib.models import NETWORKS, NO_PARTS, Parts
+from agman_lib.published import PublishedScore, published_scores
 from agman_lib.runs import evaluate_run, initial_model
 
 
@@ -56,7 +60,9 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     assert np.isnan(found.table.loc["asen_v2", "p"])
     written = pd.read_csv(out / "comparison.csv", index_col="network")
     assert written.loc["agman", "MAP"] == pytest.approx(found.table.loc["agman", "MAP"])
+    assert set(written["source"]) == {"measured"}
     text = (out / "comparison.md").read_text()
+    assert "No published rows: nothing is published on squares." in text
     assert f"| agman | {found.table.loc['agman', 'MAP']:.1f} ±" in text
     assert text.splitlines()[2].startswith("| random ranking (expected) | ")
     assert found.random["mean"] == pytest.approx(alone[0].loc["mean", "random"])
@@ -93,11 +99,51 @@ def test_the_ablation_leads_from_asen_v2_to_agman(quick):
         changed = [k for k, v in one.parts.__dict__.items() if other.parts.__dict__[k] != v]
         assert len(changed) == 1
         assert other.parts.__dict__[changed[0]] is True
-    agman = initial_model(quick.changed(model="agman"), 3)
-    for (key, ours), theirs in zip(
-        models[-1].state_dict().items(), agman.state_dict().values(), strict=True
-    ):
-        assert ours.equal(theirs), key
+    all_on = quick.changed(model="asen_v2", **{switch: True for switch, _ in ABLATION})
+    ours, theirs = initial_model(all_on, 3).state_dict(), models[-1].state_dict()
+    assert list(ours) == list(theirs)
+    for key, value in ours.items():
+        assert value.equal(theirs[key]), key
+
+
+def test_published_rows_only_where_they_belong(quick, squares, tmp_path):
+    def as_if(name, published=("valid", "test")):
+        return replace(squares, name=name, published_splits=published)
+
+    rows, why = published_scores(as_if("fashionai"), "test", 3600)
+    assert not why
+    assert {r.method: r.score for r in rows}["AG-MAN"] == 62.8788
+    assert {len(r.by_attribute) for r in rows} == {0, 8}
+    assert {r.source for r in rows} <= {"paper", "derived", "abstract", "readme", "recalled"}
+    assert published_scores(as_if("deepfashion"), "test", 5525)[0]
+    assert published_scores(as_if("zappos50k"), "test", 160_000)[0]
+    for dataset, split, n, reason in [
+        (squares, "test", 3600, "nothing is published on squares"),
+        (as_if("fashionai"), "valid", 3600, "of the test split, not of valid"),
+        (as_if("fashionai", ("valid",)), "test", 3600, "not the published one"),
+        (as_if("fashionai"), "test", 3599, "3,599 test queries were scored"),
+    ]:
+        rows, why = published_scores(dataset, split, n)
+        assert len(rows) == 0
+        assert reason in why
+
+
+def test_published_rows_are_marked_in_what_is_written(quick, tmp_path, monkeypatch):
+    rows = [
+        PublishedScore("AG-MAN", 62.8788, "paper"),
+        PublishedScore("ASEN", 61.02, "recalled", (64.44, 54.63)),
+    ]
+    monkeypatch.setattr(module, "published_scores", lambda *_: (rows, ""))
+    out = tmp_path / "c"
+    found = compare(quick, network_entries(["asen_v2"]), [0], out)
+    lines = comparison_text(found, "asen_v2").splitlines()
+    assert lines[-2].startswith("| AG-MAN (published, paper) | 62.88 |")
+    assert lines[-1].startswith("| ASEN (published, recalled) | 61.02 |")
+    assert lines[-1].endswith("| 64.4 | 54.6 |")
+    written = pd.read_csv(out / "comparison.csv", index_col="network")
+    assert list(written["source"]) == ["measured", "paper", "recalled"]
+    assert written.loc["ASEN (published)", "side"] == 54.63
+    assert np.isnan(written.loc["AG-MAN (published)", "side"])
 
 
 def test_the_command(quick, squares_folder, tmp_path, capsys):

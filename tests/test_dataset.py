@@ -61,6 +61,7 @@ DAMAGE = [
     ("labels.csv", 2, "red", "rad", "line 2: unknown value of colour 'rad'; did you mean 'red'"),
     ("labels.csv", 2, "red,0", "red,2", "line 2: evaluated must be 0 or 1, not '2'"),
     ("dataset.json", 6, "retrieval", "ranking", "unknown protocol 'ranking'"),
+    ("dataset.json", 8, "[]", '["tests"]', "published_splits must be a list of train, valid, test"),
 ]
 
 

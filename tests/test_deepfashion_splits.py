@@ -16,6 +16,7 @@ from deepfashion_miniature import (
     run,
 )
 
+from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError
 from data_prep.deepfashion import summary
 
@@ -62,6 +63,7 @@ def test_published_files_are_taken_as_they_are(tmp_path: Path) -> None:
     assert report["label_valid"] == {"compared": 10, "disagree": {"count": 0, "ids": []}}
     assert report["split"]["valid"] == "published"
     assert report["split"]["test"] == "drawn"
+    assert PreparedDataset.load(tmp_path / "out").published_splits == ("valid",)
     assert "valid 2 queries + 2 candidates; 75.0% have another" in summary(report)
     # the partition's valid images are in no split when valid is published
     assert report["rows"]["left_out"]["in no split"]["count"] == 8

@@ -179,7 +179,9 @@ def test_published_files_are_taken_as_they_are(tmp_path: Path) -> None:
     raw = make_raw(tmp_path / "raw")
     splits = add_splits(tmp_path / "splits" / "FashionAI", **VALID)
     report = run(raw, tmp_path / "out", splits=splits.parent)
-    images = PreparedDataset.load(tmp_path / "out").images.set_index("image")
+    prepared = PreparedDataset.load(tmp_path / "out")
+    assert prepared.published_splits == ("valid",)
+    images = prepared.images.set_index("image")
     valid = images[images["split"] == "valid"]["role"].to_dict()
     assert valid == {
         f"skirt_length/s{0:031x}": "query",
@@ -226,6 +228,7 @@ def test_all_published_needs_no_label_csv(tmp_path: Path) -> None:
     assert sorted(zip(train_rows.attribute, train_rows.value, strict=True)) == [(0, 1), (7, 2)]
     assert len(data.split_labels("test", evaluated=True)) == 5
     assert set(report["split"].values()) == {"published"}
+    assert data.published_splits == ("train", "valid", "test")
     left_out = report["published_files"]["left_out"]
     lines = {reason: entry["ids"] for reason, entry in left_out.items() if entry["count"]}
     assert lines == {

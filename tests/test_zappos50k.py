@@ -134,6 +134,7 @@ def test_listed_triplets_are_exactly_those_of_the_lists(tmp_path: Path, newline:
     assert dataset.attribute_names == ["class", "closure", "gender", "heel"]
     assert dataset.triplets is not None
     assert list(dataset.triplets.itertuples(index=False, name=None)) == expected_triplets()
+    assert dataset.published_splits == ("train", "valid", "test")
     assert dataset.image_root == source
     assert not (tmp_path / "out/images").exists()
     assert report["triplets"]["valid"] == {"class": 10, "closure": 11, "gender": 12, "heel": 13}
