@@ -45,15 +45,21 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def save_model(
-    path: str | Path, model: RetrievalModel, about: dict[str, Any] | None = None
+    path: str | Path,
+    model: RetrievalModel,
+    about: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Save a network as one safetensors file that says how to build it again.
 
     Args:
         about: facts that travel with the weights (attribute names, image size, …); JSON-able.
+        half: round to float16, half the size; loaded, they are float32 again.
     """
     header = {"format": FORMAT, "network": model.description, "about": about or {}}
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if half:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     metadata = {"agman": json.dumps(header)}
     write_whole(Path(path), serialize(state, metadata=metadata))
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from agman_lib.cli_gallery import index, search
 from agman_lib.cli_prepare import PREPARE, Source, prepare_garments
 from agman_lib.config import PRESETS, TrainConfig, preset
 from agman_lib.errors import AgmanError, unknown
@@ -34,7 +35,10 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   evaluate                    score a run (or a weights file) on a split, with its baseline rows
   compare                     networks, or the ablation, over several seeds at equal budget
   figures                     training curve, attention and retrieval pictures of a run
+  index                       make a searchable gallery of photos
+  search                      find the photos of a gallery that are nearest in an attribute
   convert                     a published checkpoint into a file of ours
+  export                      a run's best weights, small: what retrieval needs
 """
 
 
@@ -110,6 +114,26 @@ def convert(source: Source, out: Target) -> None:
     save_model(out, model, {"source": Path(source).name})
     facts = model.description
     print(f"{out}: {facts['backbone']}, {facts['n_attributes']} attributes")
+
+
+def export(run: RunFolder, out: Target) -> None:
+    """A run's best weights as one small file: without the class branch, rounded to float16.
+
+    Args:
+        run: Run folder.
+        out: File to write, ending in .safetensors.
+    """
+    from agman_lib.checkpoints import load_model, save_model
+    from agman_lib.models import without_class_branch
+    from agman_lib.runs import Run
+
+    if not out.endswith(".safetensors"):
+        raise AgmanError(f"{out}: the output must end in .safetensors")
+    opened = Run.load(run)
+    model, about = load_model(opened.folder / "best.safetensors")
+    about |= {"trained_by": opened.config.result_options}
+    save_model(out, without_class_branch(model), about, half=True)
+    print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB")
 
 
 def quickstart(out: str = "quickstart", seed: int = 0) -> None:
@@ -215,7 +239,10 @@ COMMANDS: dict[str, Any] = {
     "compare": _compare_command,
     "evaluate": evaluate,
     "figures": figures,
+    "index": index,
+    "search": search,
     "convert": convert,
+    "export": export,
 }
 
 

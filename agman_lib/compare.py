@@ -289,7 +289,7 @@ def _write(
     everything.to_csv(out / "comparison.csv", index_label="network", lineterminator="\n")
     text = comparison_text(comparison, baseline)
     (out / "comparison.md").write_text(text, encoding="utf-8")
-    ours = {k: v for k, v in config.__dict__.items() if k not in ("data", "out", "seed", "model")}
+    ours = {k: v for k, v in config.result_options.items() if k not in ("seed", "model")}
     chart = comparison_chart(comparison.table, comparison.scores, comparison.random["mean"])
     chart.savefig(out / "comparison.png", dpi=130)
     about = {

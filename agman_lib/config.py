@@ -13,6 +13,8 @@ from typing import Any, Literal
 from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError, unknown
 
+PRACTICAL = ("data", "out", "workers", "checkpoint_every")  # options that change no result
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -133,6 +135,11 @@ class TrainConfig:
     def batch_groups(self) -> int:
         """Attributes in a step of sampler batch."""
         return 3 * self.batch_size // (self.values_per_attribute * self.images_per_value)
+
+    @property
+    def result_options(self) -> dict[str, Any]:
+        """The options that a result depends on: all but the folders and what saves or loads."""
+        return {k: v for k, v in self.__dict__.items() if k not in PRACTICAL}
 
     def changed(self, **changes: Any) -> TrainConfig:
         """A copy with other values."""

@@ -12,7 +12,7 @@ Every network answers the same calls (``A`` attributes, ``D`` embedding size)::
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -158,6 +158,17 @@ class RetrievalModel(nn.Module):
         f, x = self.backbone.stages(images)
         logits = self.backbone.classify(x) if self.parts.class_branch else None
         return self.head(self.attention.features(f), attributes), logits
+
+
+def without_class_branch(model: RetrievalModel) -> RetrievalModel:
+    """A copy that retrieves with the same embeddings, without what only training needs.
+
+    The class branch (layer4 and its linear layer) is most of a ResNet's weights.
+    """
+    parts = replace(model.parts, class_branch=False)
+    small = RetrievalModel(model.name, model.n_attributes, model.backbone_name, parts)
+    small.load_state_dict({k: model.state_dict()[k] for k in small.state_dict()})
+    return small.train(model.training)
 
 
 def build_model(

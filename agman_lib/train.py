@@ -85,9 +85,9 @@ def _finished_before(config: TrainConfig, resume: bool) -> bool:
             f"{folder}: holds a run already; go on with --resume, or choose another --out"
         )
     before = TrainConfig.load(file)
-    for name, was in before.__dict__.items():
+    for name, was in before.result_options.items():
         now = getattr(config, name)
-        if now != was and name not in ("data", "out", "workers"):
+        if now != was:
             raise AgmanError(
                 f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
                 "resume with the same"

@@ -1,0 +1,162 @@
+"""What the notebooks share: how large to run, data to work on, and what comes with the package.
+
+Nothing here is needed by the rest of the library. Everything that a notebook writes goes into the
+folder ``agman-work`` beside it (or where ``AGMAN_WORK`` says).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from agman_lib.dataset import PreparedDataset
+from agman_lib.errors import AgmanError, unknown
+from agman_lib.models import RetrievalModel
+
+PROFILES = ("quick", "full")
+T = TypeVar("T")
+
+
+def profile() -> str:
+    """How large the notebooks run: ``AGMAN_PROFILE``, "quick" (minutes on a laptop) or "full".
+
+    Raises:
+        AgmanError: it is set to something else.
+    """
+    name = os.environ.get("AGMAN_PROFILE", "quick")
+    if name not in PROFILES:
+        raise unknown("profile", name, PROFILES, "environment variable AGMAN_PROFILE")
+    return name
+
+
+def sized(quick: T, full: T) -> T:
+    """One of two values, by the profile."""
+    return quick if profile() == "quick" else full
+
+
+def work(*parts: str) -> Path:
+    """A path in the notebooks' working folder, whose parent is there."""
+    path = Path(os.environ.get("AGMAN_WORK", "agman-work")).joinpath(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def garments(
+    train: int, queries: int, candidates: int, labels: str = "one", seed: int = 0, size: int = 96
+) -> PreparedDataset:
+    """Built-in garments, drawn into the working folder, or opened where they are there already.
+
+    Args:
+        train: training images.
+        queries, candidates: of each attribute in the test split; validation has half of them.
+        labels: "one" (a training image is labelled for one attribute, as in FashionAI) or "all".
+        seed: of the drawing.
+        size: pixels.
+    """
+    from data_prep.garments import prepare
+
+    name = f"garments-{size}px-{train}-{queries}-{candidates}-{labels}-seed{seed}"
+    folder = work(name)
+    if not folder.exists():
+        prepare(
+            folder,
+            size=size,
+            train=train,
+            valid_queries=max(1, queries // 2),
+            valid_candidates=max(1, candidates // 2),
+            test_queries=queries,
+            test_candidates=candidates,
+            labels=labels,
+            seed=seed,
+        )
+    return PreparedDataset.load(folder)
+
+
+def start_model() -> tuple[RetrievalModel, dict[str, Any]]:
+    """The small AG-MAN that comes with the package, trained on garments, and what it knows.
+
+    It is the preset ``quick`` with seed 0 (``about["trained_by"]``), without the class branch;
+    ``make checkpoint`` trains it again.
+    """
+    from agman_lib.checkpoints import load_model
+
+    return load_model(Path(str(files("agman_lib") / "assets" / "garments.safetensors")))
+
+
+def results(name: str) -> dict[str, Any]:
+    """Committed results of the library's own longer runs, by name.
+
+    Raises:
+        AgmanError: there is none of this name.
+    """
+    folder = Path(str(files("agman_lib") / "assets"))
+    known = sorted(p.stem for p in folder.glob("*.json"))
+    if name not in known:
+        raise unknown("result", name, known)
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def pictures(dataset: PreparedDataset, images: Any) -> list[np.ndarray]:
+    """The files of these image indices as uint8 (H, W, 3)."""
+    from agman_lib.images import decode_image
+
+    return [np.asarray(decode_image(dataset.paths[int(i)])) for i in images]
+
+
+def show(figure: Figure, alt: str, dpi: int = 90) -> None:
+    """Show a figure with a description for those who cannot see it."""
+    import io
+
+    from IPython.display import display
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    display(
+        {"image/png": buffer.getvalue(), "text/plain": alt},
+        raw=True,
+        metadata={"image/png": {"alt": alt}},
+    )
+
+
+def key_number(name: str, value: float, tolerance: float) -> None:
+    """Print a number that a run on another machine must come near to.
+
+    Args:
+        name: what it is.
+        value: what came out.
+        tolerance: how far another machine, or another version of PyTorch, may be off.
+    """
+    if not np.isfinite(value):
+        raise AgmanError(f"{name} is {value}")
+    print(f"key number: {name} = {value:.2f} (elsewhere within {tolerance:g})")
+
+
+def machine() -> pd.DataFrame:
+    """What the notebook runs on, as a table."""
+    import platform
+
+    import torch
+
+    from agman_lib.cores import usable_cores
+    from agman_lib.report import environment
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    about = environment(device)
+    rows = {
+        "Python": about["python"],
+        "PyTorch": about["torch"],
+        "torchvision": about["torchvision"],
+        "agman_lib": about["agman_lib"],
+        "system": f"{platform.system()} {platform.machine()}",
+        "CPU cores to use": usable_cores(),
+        "accelerator": about["device_name"] if device.type == "cuda" else "none (a CPU is enough)",
+        "profile": profile(),
+    }
+    return pd.DataFrame({"": rows}).astype(str)

@@ -1,0 +1,105 @@
+"""Run the notebooks and keep them tidy; write the project's address into them.
+
+python notebooks/manage.py run             all of them, top to bottom, outputs kept in place
+python notebooks/manage.py run 01 04       some of them
+python notebooks/manage.py address URL     a fork's address: pyproject.toml, badges, setup cells
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent / "pyproject.toml"
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+
+
+def notebooks(numbers: list[str] | None = None) -> list[Path]:
+    """The notebooks, all or those whose names begin with one of the numbers."""
+    found = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+    if numbers:
+        found = [p for p in found if p.name.startswith(tuple(numbers))]
+    return found
+
+
+def execute(notebook: Path, folder: Path, kernel: str = "python3") -> nbformat.NotebookNode:
+    """A notebook run top to bottom in a folder; its first error is raised."""
+    nb = nbformat.read(notebook, as_version=4)
+    client = NotebookClient(
+        nb, timeout=900, kernel_name=kernel, resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return nb
+
+
+def clean(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without what differs from run to run and says nothing: times, kernels, progress bars."""
+    nb.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in nb.cells:
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    return nb
+
+
+def address() -> str:
+    """The project's address, from pyproject.toml."""
+    return tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+
+
+def badge(notebook: Path, url: str) -> str:
+    """The Markdown of a notebook's Colab badge."""
+    link = f"https://colab.research.google.com{_in_badge(url)}blob/main/notebooks/{notebook.name}"
+    return f"[![Open in Colab]({BADGE})]({link})"
+
+
+def _in_badge(url: str) -> str:
+    return url.replace("https://github.com/", "/github/") + "/"
+
+
+def set_address(new: str) -> None:
+    """Write another address into pyproject.toml, the badges and the setup cells."""
+    new, old = new.rstrip("/").removesuffix(".git"), address()
+    if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", new):
+        raise SystemExit(f"{new}: give it as https://github.com/you/yours")
+    for path in [PROJECT, *notebooks()]:
+        text = path.read_text(encoding="utf-8")
+        text = text.replace(old, new)
+        path.write_text(text.replace(_in_badge(old), _in_badge(new)), encoding="utf-8")
+    print(f"{old} -> {new}")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run").add_argument("numbers", nargs="*")
+    commands.add_parser("address").add_argument("url")
+    options = parser.parse_args()
+    if options.command == "address":
+        set_address(options.url)
+        return
+    for path in notebooks(options.numbers):
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            nb = execute(path, Path(folder))
+        nbformat.write(clean(nb), path)
+        size = path.stat().st_size / 1e6
+        print(f"{path.name}: {time.perf_counter() - began:.0f} s, {size:.2f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
