@@ -57,11 +57,16 @@ class Run:
     @property
     def log(self) -> pd.DataFrame:
         """``log.csv``: losses as means since the line before; ``valid`` at the epochs' ends."""
-        return pd.read_csv(self.folder / "log.csv")
+        return read_log(self.folder)
 
     def model(self, which: str = "best") -> RetrievalModel:
         """The network with its ``best`` or ``last`` weights, in evaluation mode."""
         return load_model(self.folder / f"{which}.safetensors")[0]
+
+
+def read_log(folder: Path) -> pd.DataFrame:
+    """``log.csv`` of a run folder, finished or not."""
+    return pd.read_csv(folder / "log.csv")
 
 
 def initial_model(config: TrainConfig, n_attributes: int) -> RetrievalModel:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,19 +44,26 @@ from agman_lib.report import (
     model_facts,
     table_to_json,
 )
-from agman_lib.runs import Run, initial_model
+from agman_lib.runs import Run, initial_model, read_log
 from agman_lib.triplets import LabelIndex, listed_triplets
 
 LOG_COLUMNS = ["epoch", "step", "lr", "total", "triplet", "classification", "valid"]
 
 
-def train(config: TrainConfig, resume: bool = False) -> Run:
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    after_epoch: Callable[[pd.DataFrame], None] | None = None,
+) -> Run:
     """Train a network and write its run folder.
 
     Args:
         config: everything that matters; ``data`` and ``out`` are needed.
         resume: go on where the run in ``out`` was broken off, or start it; a finished one is
             opened.
+        after_epoch: called with the log so far (`Run.log`) once an epoch is saved, in the main
+            process: to draw curves while it trains. What it raises stops the run, which can be
+            resumed.
 
     Raises:
         AgmanError: what is wrong with the options, the data or the run folder, and the mend.
@@ -67,7 +75,7 @@ def train(config: TrainConfig, resume: bool = False) -> Run:
         return Run.load(config.out)
     accelerator = make_accelerator(config.device, config.precision)
     with repeatable(config.threads, accelerator.device.type == "cpu"):
-        return _Training(config, accelerator).run()
+        return _Training(config, accelerator).run(after_epoch)
 
 
 def _finished_before(config: TrainConfig, resume: bool) -> bool:
@@ -200,7 +208,7 @@ class _Training:
 
     # ------------------------------------------------------------------ training
 
-    def run(self) -> Run:
+    def run(self, after_epoch: Callable[[pd.DataFrame], None] | None = None) -> Run:
         config = self.config
         while self.epoch < config.epochs:
             began = time.perf_counter()
@@ -219,6 +227,8 @@ class _Training:
             self.seconds += time.perf_counter() - began
             self._checkpoint()
             self._say(losses[0], table, time.perf_counter() - began)
+            if after_epoch is not None and self.main:
+                after_epoch(read_log(self.folder))
         return self._finish()
 
     def _rate(self) -> float:

@@ -99,6 +99,22 @@ def test_killed_at_random_moments_and_resumed_it_is_the_same_run(tiny, tmp_path,
     assert not list(Path(broken.out).glob(".*partial"))
 
 
+def test_what_looks_on_after_each_epoch_may_stop_the_run(tiny, finished, tmp_path):
+    watched, seen = tiny.changed(out=str(tmp_path / "watched")), []
+
+    def look(log):
+        seen.append(log)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(watched, after_epoch=look)
+    train(watched, resume=True, after_epoch=look)
+    assert [log["epoch"].max() for log in seen] == [1, 2]
+    assert seen[0]["valid"].notna().sum() == 1
+    assert metrics(watched) == metrics(finished)
+
+
 def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
     finished, monkeypatch
 ):
