@@ -152,7 +152,7 @@ def compare(
     random = random_scores(dataset, split)
     published = published_scores(dataset, split, len(attribute))
     comparison = Comparison(stacked, attribute, table, by_attribute, random, *published)
-    _write(comparison, out, config, seeds, baseline, split)
+    _write(comparison, out, dataset, config, seeds, baseline, split)
     return comparison
 
 
@@ -273,9 +273,18 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
     return text + (f"\nNo published rows: {why}.\n" if why else "")
 
 
+def _rows(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """A table as JSON: NaN, which JSON lacks, becomes null."""
+    return {
+        str(name): {str(k): None if pd.isna(v) else float(v) for k, v in row.items()}
+        for name, row in table.iterrows()
+    }
+
+
 def _write(
     comparison: Comparison,
     out: Path,
+    dataset: PreparedDataset,
     config: TrainConfig,
     seeds: Sequence[int],
     baseline: str,
@@ -290,14 +299,19 @@ def _write(
     text = comparison_text(comparison, baseline)
     (out / "comparison.md").write_text(text, encoding="utf-8")
     ours = {k: v for k, v in config.result_options.items() if k not in ("seed", "model")}
-    chart = comparison_chart(comparison.table, comparison.scores, comparison.random["mean"])
+    of_seeds = {k: s.mean(1).tolist() for k, s in comparison.scores.items()}
+    chart = comparison_chart(comparison.table, of_seeds, comparison.random["mean"])
     chart.savefig(out / "comparison.png", dpi=130)
     about = {
+        "dataset": dataset.title,
         "split": split,
+        "queries": len(comparison.attribute),
         "seeds": list(seeds),
         "baseline": baseline,
+        "table": _rows(comparison.table),
+        "by attribute": _rows(comparison.by_attribute),
         "random": comparison.random,
+        "MAP of each seed": of_seeds,
         "config": ours,
-        "MAP of each seed": {k: s.mean(1).tolist() for k, s in comparison.scores.items()},
     }
     write_json(out / "comparison.json", about)

@@ -121,20 +121,23 @@ def retrieval_grid(rows: Sequence[RetrievalExample], title: str) -> Figure:
 
 
 def comparison_chart(
-    table: pd.DataFrame, scores: Mapping[str, np.ndarray], random: float, metric: str = "MAP"
+    table: pd.DataFrame,
+    of_seeds: Mapping[str, Sequence[float]],
+    random: float,
+    metric: str = "MAP",
 ) -> Figure:
     """A line for each network: every seed, their mean, and its 95 % interval over queries.
 
     Args:
         table: `compare.Comparison.table`.
-        scores: (S, Q) of each network, percent.
+        of_seeds: the score of each seed of each network, percent.
         random: the random row, percent.
     """
     figure = Figure(figsize=(7.5, 0.5 * len(table) + 1.2), layout="constrained")
     axes = figure.subplots()
     for y, (name, row) in enumerate(table.iterrows()):
         axes.plot([row["low"], row["high"]], [y, y], color="C0", lw=2, alpha=0.5)
-        seeds = scores[str(name)].mean(1)
+        seeds = of_seeds[str(name)]
         axes.plot(seeds, np.full(len(seeds), y), "o", color="C0", ms=4, mfc="white")
         axes.plot(row["MAP"], y, "D", color="C0", ms=7)
     axes.axvline(random, color="grey", linestyle="--", label="random ranking")

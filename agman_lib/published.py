@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agman_lib.dataset import PreparedDataset
+from agman_lib.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,17 @@ _TABLES = {
         ],
     ),
 }  # fmt: skip
+
+
+def published_rows(dataset: str) -> Sequence[PublishedScore]:
+    """All that is published here on a data set: fashionai, deepfashion or zappos50k.
+
+    Raises:
+        AgmanError: another data set.
+    """
+    if dataset not in _TABLES:
+        raise unknown("data set", dataset, _TABLES)
+    return _TABLES[dataset].rows
 
 
 def published_scores(

@@ -67,8 +67,13 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     assert text.splitlines()[2].startswith("| random ranking (expected) | ")
     assert found.random["mean"] == pytest.approx(alone[0].loc["mean", "random"])
     assert (out / "comparison.png").stat().st_size > 5000
-    kept = json.loads((out / "comparison.json").read_text())["MAP of each seed"]
-    assert np.mean(kept["csn"]) == pytest.approx(found.table.loc["csn", "MAP"])
+    kept = json.loads((out / "comparison.json").read_text())
+    of_seeds = kept["MAP of each seed"]["csn"]
+    assert np.mean(of_seeds) == pytest.approx(found.table.loc["csn", "MAP"])
+    again = pd.DataFrame(kept["table"]).T.astype(float)
+    pd.testing.assert_frame_equal(again, found.table.astype(float))
+    pd.testing.assert_frame_equal(pd.DataFrame(kept["by attribute"]).T, found.by_attribute)
+    assert kept["table"]["asen_v2"]["p"] is None
 
     # What is there is not trained again; what is new is.
     trained = []
