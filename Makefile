@@ -3,23 +3,37 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart lab test figures clean
+.PHONY: quickstart lab test notebooks figures checkpoint address clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/agman quickstart
 
 lab: $(VENV)/.lab
-	$(BIN)/jupyter lab
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The pictures and numbers of the README, from a quickstart of this checkout.
+# All notebooks, top to bottom; the outputs are kept in the files.
+notebooks: $(VENV)/.test
+	$(BIN)/python notebooks/manage.py run
+
+# The pictures and numbers of the README: from a quickstart of this checkout, and from the
+# committed comparisons.
 figures: quickstart
 	cp quickstart/figures/*.png figures/
 	cp quickstart/run/evaluate-test.json figures/quickstart.json
+	$(BIN)/python figures/make.py
+
+# The small network that comes with the package.
+checkpoint: quickstart
+	$(BIN)/agman export quickstart/run agman_lib/assets/garments.safetensors
+
+# make address REPO=https://github.com/you/yours: a fork's address, in pyproject.toml and notebooks.
+address: $(VENV)/.test
+	$(BIN)/python notebooks/manage.py address $(REPO)
 
 clean:
 	rm -rf quickstart build *.egg-info

@@ -18,6 +18,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from agman_lib.cli_gallery import index, search
+from agman_lib import __version__
 from agman_lib.cli_prepare import PREPARE, Source, prepare_garments
 from agman_lib.config import PRESETS, TrainConfig, preset
 from agman_lib.errors import AgmanError, unknown
@@ -48,8 +49,20 @@ Target = Annotated[Positional[str], arg(metavar="OUT")]
 
 def train(config: TrainConfig, resume: bool) -> None:
     """Train, and say what comes next."""
+    import torch
+
     from agman_lib.train import train as run_training
 
+    if resume and not (Path(config.out) / "config.json").exists():
+        print(f"{config.out}: no run there to resume, so one is begun", flush=True)
+    large = config.backbone == "resnet50" and config.image_size >= 224
+    if large and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        images = 3 * config.batch_size * config.steps_per_epoch * config.epochs
+        print(
+            f"ResNet-50 at {config.image_size} pixels on a CPU: {images:,} images at a few a "
+            "second; --preset quick and photos are made for CPUs",
+            flush=True,
+        )
     run = run_training(config, resume)
     metrics = run.metrics
     print(f"{run.folder}: best epoch {metrics['best_epoch']}; next: agman evaluate {run.folder}")
@@ -271,6 +284,9 @@ def _one_line(boxed: str, prog: str) -> str:
 def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(HELP, end="")
+        return
+    if args[0] == "--version":
+        print(f"agman {__version__}")
         return
     if args[0] not in commands:
         raise unknown("command", args[0], commands, path)

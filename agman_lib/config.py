@@ -142,7 +142,11 @@ class TrainConfig:
         return {k: v for k, v in self.__dict__.items() if k not in PRACTICAL}
 
     def changed(self, **changes: Any) -> TrainConfig:
-        """A copy with other values."""
+        """A copy with other values. Raises AgmanError for an unknown option."""
+        known = [f.name for f in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise unknown("option", name, known)
         return replace(self, **changes)
 
     @classmethod

@@ -79,6 +79,15 @@ def garments(
     return PreparedDataset.load(folder)
 
 
+def start_weights() -> Path:
+    """The file of `start_model`."""
+    return _assets() / "garments.safetensors"
+
+
+def _assets() -> Path:
+    return Path(str(files("agman_lib") / "assets"))
+
+
 def start_model() -> tuple[RetrievalModel, dict[str, Any]]:
     """The small AG-MAN that comes with the package, trained on garments, and what it knows.
 
@@ -87,7 +96,7 @@ def start_model() -> tuple[RetrievalModel, dict[str, Any]]:
     """
     from agman_lib.checkpoints import load_model
 
-    return load_model(Path(str(files("agman_lib") / "assets" / "garments.safetensors")))
+    return load_model(start_weights())
 
 
 def results(name: str) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def results(name: str) -> dict[str, Any]:
     Raises:
         AgmanError: there is none of this name.
     """
-    folder = Path(str(files("agman_lib") / "assets"))
+    folder = _assets()
     known = sorted(p.stem for p in folder.glob("*.json"))
     if name not in known:
         raise unknown("result", name, known)

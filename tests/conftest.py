@@ -12,7 +12,8 @@ from PIL import Image
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import Attribute, PreparedDataset, write_prepared
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 ATTRIBUTES = (Attribute("colour", ("red", "green", "blue")), Attribute("side", ("left", "right")))
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (50, 60, 220)}
 
