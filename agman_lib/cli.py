@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from agman_lib.cli_gallery import index, search
 from agman_lib import __version__
+from agman_lib.cli_gallery import index, search
 from agman_lib.cli_prepare import PREPARE, Source, prepare_garments
 from agman_lib.config import PRESETS, TrainConfig, preset
 from agman_lib.errors import AgmanError, unknown
