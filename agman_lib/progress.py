@@ -9,7 +9,7 @@ from typing import Any
 
 def bar(items: Iterable[Any], title: str | None, **more: Any) -> Any:
     """tqdm over items; without a title, or when nobody watches, the items without a bar."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm  # plain text: no widgets are needed in a notebook either
 
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules
     quiet = title is None or not watched
