@@ -114,8 +114,9 @@ def compare(
         The comparison. ``table`` has the columns ``MAP`` (mean over seeds, weighted by queries),
         ``seeds ±`` (half of the 95 % t interval of that mean over seeds), ``low``, ``high`` (95 %
         bootstrap interval over queries of the mean over seeds), ``difference`` to the baseline
-        with ``diff low``, ``diff high`` (the same bootstrap, paired by query) and ``p`` (two-sided
-        sign-flip test over queries: it speaks of other queries, not of other seeds),
+        with ``diff low``, ``diff high`` (the same bootstrap, paired by query), ``diff seeds ±``
+        (half of the 95 % t interval over seeds, paired by seed) and ``p`` (two-sided sign-flip test
+        over queries: it speaks of other queries, not of other seeds),
         ``parameters``, ``images seen`` and ``seconds`` of training.
 
     Raises:
@@ -191,6 +192,8 @@ def _table(
         difference = mean - reference
         low, high = bootstrap_interval(difference, attribute)
         row |= {"difference": difference.mean(), "diff low": low, "diff high": high}
+        by_seed = s.mean(1) - scores[baseline].mean(1)
+        row["diff seeds ±"] = seed_interval(by_seed) if name != baseline else np.nan
         row["p"] = sign_flip_p(difference) if name != baseline else np.nan
         row["parameters"] = reports[name][0]["parameters"]
         row["images seen"] = reports[name][0]["images_seen"]
@@ -242,7 +245,8 @@ def sign_flip_p(difference: np.ndarray, n: int = 5000, seed: int = 0) -> float:
 def comparison_text(comparison: Comparison, baseline: str) -> str:
     """The tables as Markdown."""
     t, lines = comparison.table, []
-    head = ["network", "MAP ± seeds", "95 % over queries", f"difference to {baseline}", "p"]
+    head = ["network", "MAP ± seeds", "95 % over queries", f"difference to {baseline}"]
+    head += ["± over seeds", "p"]
     head += ["parameters (M)", "images seen", "seconds", *comparison.by_attribute.columns]
     for name, row in t.iterrows():
         same = name == baseline
@@ -252,6 +256,7 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
             f"{row['MAP']:.1f}" + ("" if np.isnan(row["seeds ±"]) else f" ± {row['seeds ±']:.1f}"),
             f"[{row['low']:.1f}, {row['high']:.1f}]",
             "" if same else over,
+            "" if np.isnan(row["diff seeds ±"]) else f"± {row['diff seeds ±']:.1f}",
             "" if same else f"{row['p']:.4f}",
             f"{row['parameters'] / 1e6:.1f}",
             f"{int(row['images seen']):,}",
@@ -261,11 +266,11 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     r = comparison.random
     by_chance = [f"{r[a]:.1f}" for a in comparison.by_attribute.columns]
-    chance = ["random ranking (expected)", f"{r['mean']:.1f}", *[""] * 6, *by_chance]
+    chance = ["random ranking (expected)", f"{r['mean']:.1f}", *[""] * 7, *by_chance]
     lines.insert(0, "| " + " | ".join(chance) + " |")
     for row in comparison.published:
         known = [f"{v:.1f}" for v in row.by_attribute] or [""] * len(by_chance)
-        cells = [f"{row.method} (published, {row.source})", f"{row.score:.2f}", *[""] * 6, *known]
+        cells = [f"{row.method} (published, {row.source})", f"{row.score:.2f}", *[""] * 7, *known]
         lines.append("| " + " | ".join(cells) + " |")
     rule = "|" + "---|" + "---:|" * (len(head) - 1)
     text = "\n".join(["| " + " | ".join(head) + " |", rule, *lines]) + "\n"

@@ -57,6 +57,10 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     difference = found.table.loc["agman", "MAP"] - found.table.loc["asen_v2", "MAP"]
     assert found.table.loc["agman", "difference"] == pytest.approx(difference)
     assert found.table.loc["asen_v2", "difference"] == 0
+    ours, theirs = (found.scores[n].mean(1) for n in ("agman", "asen_v2"))
+    assert found.table.loc["agman", "diff seeds ±"] == pytest.approx(
+        12.706 * np.std(ours - theirs, ddof=1) / 2**0.5
+    )
     assert np.isnan(found.table.loc["asen_v2", "p"])
     written = pd.read_csv(out / "comparison.csv", index_col="network")
     assert written.loc["agman", "MAP"] == pytest.approx(found.table.loc["agman", "MAP"])
