@@ -52,8 +52,13 @@ def test_all_are_there():
     numbers = [p.name[:2] for p in NOTEBOOKS]
     assert numbers == sorted(set(numbers))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = NOTEBOOKS[0].read_text(encoding="utf-8")
     for path in NOTEBOOKS:
         assert f"notebooks/{path.name}" in readme
+        minutes = re.search(r"\*\*Takes\*\* about (\d+) minutes", path.read_text(encoding="utf-8"))
+        for text in (readme, "" if path == NOTEBOOKS[0] else start):
+            row = re.search(rf"{re.escape(path.name)}\) \|[^|]+\| (\d+) min", text)
+            assert not text or row[1] == minutes[1], path.name
 
 
 def test_the_template(notebook):
