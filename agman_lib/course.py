@@ -122,8 +122,11 @@ def pictures(dataset: PreparedDataset, images: Any) -> list[np.ndarray]:
 def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     """Show a figure with a description for those who cannot see it.
 
-    Its PNG has a palette of 256 colours, which keeps notebooks small.
+    As HTML, because notebook front ends do not pass the description of a plain image on. The PNG in it
+    has a palette of 256 colours, which keeps notebooks small.
     """
+    import base64
+    import html
     import io
 
     from IPython.display import display
@@ -132,11 +135,9 @@ def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    display(
-        {"image/png": small.getvalue(), "text/plain": alt},
-        raw=True,
-        metadata={"image/png": {"alt": alt}},
-    )
+    source = f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
+    image = f'<img alt="{html.escape(alt)}" src="{source}" style="max-width: 100%">'
+    display({"text/html": image, "text/plain": alt}, raw=True)
 
 
 def key_number(name: str, value: float, tolerance: float) -> None:

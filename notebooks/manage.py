@@ -50,6 +50,9 @@ def clean(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            for output in cell.outputs:  # a training epoch's seconds
+                if output.output_type == "stream":
+                    output.text = re.sub(r"(?m)(\(random [\d.]+\)); \d+ s$", r"\1", output.text)
     return nb
 
 

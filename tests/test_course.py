@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import base64
+import io
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from agman_lib import course
 from agman_lib.checkpoints import load_model
@@ -100,11 +104,12 @@ def test_results_and_figures_say_what_is_wrong(folder, capsys):
 def test_a_figure_is_shown_with_its_description(monkeypatch):
     display = pytest.importorskip("IPython.display")
     shown = []
-    monkeypatch.setattr(display, "display", lambda data, **more: shown.append((data, more)))
-    course.show(Figure(figsize=(1, 1)), "nothing yet")
-    data, more = shown[0]
-    assert data["image/png"].startswith(b"\x89PNG")
-    assert data["text/plain"] == more["metadata"]["image/png"]["alt"] == "nothing yet"
+    monkeypatch.setattr(display, "display", lambda data, raw: shown.append(data))
+    course.show(Figure(figsize=(1, 1)), 'a "small" square')
+    assert shown[0]["text/plain"] == 'a "small" square'
+    shape = r'<img alt="a &quot;small&quot; square" src="data:image/png;base64,([^"]+)" style=.*>'
+    image = base64.b64decode(re.fullmatch(shape, shown[0]["text/html"])[1])
+    assert Image.open(io.BytesIO(image)).size == (90, 90)
 
 
 def test_the_machine_is_described(folder):
