@@ -122,8 +122,8 @@ def pictures(dataset: PreparedDataset, images: Any) -> list[np.ndarray]:
 def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     """Show a figure with a description for those who cannot see it.
 
-    As HTML, because notebook front ends do not pass the description of a plain image on. The PNG in it
-    has a palette of 256 colours, which keeps notebooks small.
+    As HTML, because notebook front ends do not pass the description of a plain image on. The PNG in
+    it has a palette of 256 colours, which keeps notebooks small.
     """
     import base64
     import html
