@@ -34,8 +34,8 @@ def index(
     """
     from agman_lib.dataset import PreparedDataset
     from agman_lib.devices import make_accelerator
+    from agman_lib.folders import refuse_existing
     from agman_lib.gallery import Gallery
-    from agman_lib.gallery_files import refuse_existing
 
     refuse_existing(Path(out))
     if batch_size < 1:

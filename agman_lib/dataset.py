@@ -19,8 +19,6 @@ the row in ``images.csv``.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from agman_lib.errors import AgmanError, unknown
+from agman_lib.folders import whole_folder
 from agman_lib.tables import (
     COLUMNS,
     SPLITS,
@@ -205,20 +204,8 @@ def staging(out: str | Path) -> Iterator[Path]:
     Raises:
         AgmanError: ``out`` exists and is not an empty folder.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise AgmanError(f"{out}: exists already; choose another --out or remove it first")
-    partial = out.parent / f"{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(Path(out), PreparedDataset.load) as partial:
         yield partial
-        PreparedDataset.load(partial)
-        if out.exists():
-            out.rmdir()
-        os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_prepared(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,8 @@ from agman_lib.checkpoints import load_model, save_model, write_json, write_whol
 from agman_lib.cores import usable_cores
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError
-from agman_lib.images import _to_rgb, _upright, decode_image
+from agman_lib.folders import whole_folder
+from agman_lib.images import decode_image, upright_rgb
 from agman_lib.models import RetrievalModel, without_class_branch
 from agman_lib.pixels import fit_image, normalize
 
@@ -112,7 +112,7 @@ def decode_photo(photo: Photo) -> Image.Image:
     if not isinstance(photo, Image.Image):
         return decode_image(photo)
     try:
-        return _to_rgb(_upright(photo))
+        return upright_rgb(photo)
     except Exception as error:  # as decode_image: a damaged image makes Pillow raise anything
         raise AgmanError(f"image: cannot be decoded ({error}); save it as JPEG or PNG") from None
 
@@ -141,12 +141,6 @@ def embed_pixels(model: RetrievalModel, pixels: Sequence[np.ndarray]) -> np.ndar
 # --------------------------------------------------------------------------- the folder
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raise AgmanError when a folder to be made exists and is not empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AgmanError(f"{folder}: exists already; choose another folder or remove it first")
-
-
 def write_gallery(
     folder: Path,
     model: RetrievalModel,
@@ -157,11 +151,7 @@ def write_gallery(
     left_out: dict[str, str],
 ) -> None:
     """Write a gallery's folder, whole or not at all. Raises AgmanError where there is one."""
-    refuse_existing(folder)
-    partial = folder.parent / f"{folder.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         table = items.to_csv(index=False, lineterminator="\n")
         write_whole(partial / "items.csv", table.encode())
         np.save(partial / "embeddings.npy", embeddings)
@@ -175,11 +165,6 @@ def write_gallery(
             "left_out": left_out,
         }
         write_json(partial / "gallery.json", description)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_gallery(folder: Path) -> dict[str, Any]:

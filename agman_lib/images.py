@@ -51,8 +51,7 @@ def decode_image(source: str | Path | bytes, name: str | None = None) -> Image.I
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             image.load()
-            upright = _upright(image)
-            return _to_rgb(upright)
+            return upright_rgb(image)
     except FileNotFoundError:
         raise AgmanError(f"{name}: no such file; restore it or leave the image out") from None
     except UnidentifiedImageError:
@@ -68,6 +67,11 @@ def decode_image(source: str | Path | bytes, name: str | None = None) -> Image.I
         raise AgmanError(
             f"{name}: cannot be decoded ({error}); restore the file or leave the image out"
         ) from None
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A loaded image of any mode, turned as its EXIF asks, as RGB (see `decode_image`)."""
+    return _to_rgb(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:
