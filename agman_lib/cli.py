@@ -49,20 +49,8 @@ Target = Annotated[Positional[str], arg(metavar="OUT")]
 
 def train(config: TrainConfig, resume: bool) -> None:
     """Train, and say what comes next."""
-    import torch
-
     from agman_lib.train import train as run_training
 
-    if resume and not (Path(config.out) / "config.json").exists():
-        print(f"{config.out}: no run there to resume, so one is begun", flush=True)
-    large = config.backbone == "resnet50" and config.image_size >= 224
-    if large and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        images = 3 * config.batch_size * config.steps_per_epoch * config.epochs
-        print(
-            f"ResNet-50 at {config.image_size} pixels on a CPU: {images:,} images at a few a "
-            "second; --preset quick and photos are made for CPUs",
-            flush=True,
-        )
     run = run_training(config, resume)
     metrics = run.metrics
     print(f"{run.folder}: best epoch {metrics['best_epoch']}; next: agman evaluate {run.folder}")
@@ -194,6 +182,22 @@ def _take_preset(args: list[str]) -> tuple[TrainConfig, list[str]]:
 PRESET_HELP = f"--preset NAME: start from a preset ({', '.join(PRESETS)}); options change it."
 
 
+def _say_first(config: TrainConfig, resume: bool) -> None:
+    """What a person should know before `agman train` begins."""
+    import torch
+
+    if resume and not (Path(config.out) / "config.json").exists():
+        print(f"{config.out}: no run there to resume, so one is begun", flush=True)
+    large = config.backbone == "resnet50" and config.image_size >= 224
+    if large and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        images = 3 * config.batch_size * config.steps_per_epoch * config.epochs
+        print(
+            f"ResNet-50 at {config.image_size} pixels on a CPU: {images:,} images at a few a "
+            "second; --preset quick and photos are made for CPUs",
+            flush=True,
+        )
+
+
 def _train_command(args: list[str]) -> None:
     default, rest = _take_preset(args)
     resume = "--resume" in rest
@@ -203,6 +207,7 @@ def _train_command(args: list[str]) -> None:
         "--resume: go on with the run in --out where it was broken off."
     )
     config = _parse(TrainConfig, rest, "agman train", default=default, description=description)
+    _say_first(config, resume)
     train(config, resume)
 
 
