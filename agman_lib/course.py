@@ -21,6 +21,7 @@ from agman_lib.errors import AgmanError, unknown
 from agman_lib.models import RetrievalModel
 
 PROFILES = ("quick", "full")
+NARROW = 6.4  # inches of a figure, 74 characters of text: what a window of 700 pixels has room for
 T = TypeVar("T")
 
 
@@ -119,11 +120,23 @@ def pictures(dataset: PreparedDataset, images: Any) -> list[np.ndarray]:
     return [np.asarray(decode_image(dataset.paths[int(i)])) for i in images]
 
 
+def wrapped(text: str, width: int = 74) -> str:
+    """Text whose long lines are broken between words, so that a narrow window need not do it."""
+    import textwrap
+
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(wrapper.fill(line) for line in text.splitlines())
+
+
 def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     """Show a figure with a description for those who cannot see it.
 
     As HTML, because notebook front ends do not pass the description of a plain image on. The PNG in
-    it has a palette of 256 colours, which keeps notebooks small.
+    it has a palette of 256 colours, which keeps notebooks small. A figure that is somewhat too wide
+    for a narrow window is drawn narrower, by a fifth at most: its text keeps its size, which it
+    would lose were the finished image shrunk.
     """
     import base64
     import html
@@ -132,6 +145,9 @@ def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     from IPython.display import display
     from PIL import Image
 
+    width, height = figure.get_size_inches()
+    scale = min(1.0, max(NARROW / width, 0.8))
+    figure.set_size_inches(scale * width, scale * height)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
