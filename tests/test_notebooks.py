@@ -21,7 +21,8 @@ import manage  # noqa: E402
 
 NOTEBOOKS = manage.notebooks()
 SETUP = """\
-# On Colab and other fresh machines: install the course (the torch, numpy, pandas there stay).
+# On Colab and other fresh machines: install the course
+# (the torch, numpy and pandas that are there stay).
 import importlib.util
 
 if importlib.util.find_spec("agman_lib") is None:
