@@ -18,7 +18,7 @@ def prepare_garments(
     valid_candidates: int = 80,
     test_queries: int = 50,
     test_candidates: int = 200,
-    labels: Literal["one", "all"] = "one",
+    labels: Literal["one", "all", "every"] = "one",
     seed: int = 0,
 ) -> None:
     """Draw the built-in garments.
@@ -32,7 +32,7 @@ def prepare_garments(
         test_queries: Test queries of each attribute.
         test_candidates: Test candidates of each attribute.
         labels: one: a training image is labelled for one attribute, as in FashionAI; all: for
-            every attribute of its kind.
+            every attribute of its kind; every: validation and test images too, with all regions.
         seed: Of everything drawn.
     """
     from data_prep import garments

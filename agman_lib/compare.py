@@ -19,7 +19,8 @@ from agman_lib.checkpoints import write_json
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError, unknown
-from agman_lib.evaluate import bootstrap_means, per_query_scores, random_scores
+from agman_lib.evaluate import per_query_scores, random_scores
+from agman_lib.intervals import bootstrap_interval, seed_interval, sign_flip_p
 from agman_lib.models import NETWORKS
 from agman_lib.pixels import Pixels
 from agman_lib.plots import comparison_chart
@@ -38,9 +39,6 @@ ABLATION = (
     ("class_branch", "same-attribute classification"),
 )
 """The switches that lead from ASENet_V2 to AG-MAN, one a step."""
-
-# 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True)
@@ -200,43 +198,6 @@ def _table(
         row["seconds"] = float(np.mean([r["seconds"] for r in reports[name]]))
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def seed_interval(values: np.ndarray) -> float:
-    """Half of the 95 % t interval of the mean of (S,) values; NaN for one."""
-    n = len(values)
-    if n < 2:
-        return float("nan")
-    t = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.8 / (n - 1)
-    return float(t * values.std(ddof=1) / n**0.5)
-
-
-def bootstrap_interval(
-    values: np.ndarray, attribute: np.ndarray, n: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of the mean of (Q,) values, resampling queries within each attribute."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros(n)
-    for a in np.unique(attribute):
-        of = values[attribute == a]
-        total += len(of) * bootstrap_means(of, n, rng)
-    low, high = np.percentile(total / len(values), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def sign_flip_p(difference: np.ndarray, n: int = 5000, seed: int = 0) -> float:
-    """Two-sided p of a paired permutation test: would (Q,) differences of random sign do as much?
-
-    At least ``1 / (n + 1)``.
-    """
-    rng = np.random.default_rng(seed)
-    observed = abs(difference.sum())
-    parts = np.array_split(np.arange(n), max(1, n * len(difference) // 10_000_000))
-    as_much = 0
-    for part in parts:
-        signs = rng.integers(0, 2, (len(part), len(difference)), dtype=np.int8) * 2 - 1
-        as_much += int((np.abs(signs @ difference) >= observed - 1e-9).sum())
-    return (as_much + 1) / (n + 1)
 
 
 # --------------------------------------------------------------------------- writing

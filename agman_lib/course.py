@@ -57,7 +57,8 @@ def garments(
     Args:
         train: training images.
         queries, candidates: of each attribute in the test split; validation has half of them.
-        labels: "one" (a training image is labelled for one attribute, as in FashionAI) or "all".
+        labels: "one" (a training image is labelled for one attribute, as in FashionAI), "all" or
+            "every", as in `data_prep.garments.prepare`.
         seed: of the drawing.
         size: pixels.
     """

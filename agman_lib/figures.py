@@ -1,7 +1,8 @@
-"""The three figures of a run, from its weights and its data set."""
+"""The three figures of a run, from its weights and its data set; the figure of an explanation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from matplotlib.figure import Figure
 from agman_lib.dataset import PreparedDataset
 from agman_lib.embed import embed
 from agman_lib.evaluate import Task, retrieval_tasks
+from agman_lib.explain import MAPS, Explainer, Explanation, OpenPhoto
 from agman_lib.models import RetrievalModel
+from agman_lib.overlays import ExplanationRow, channel_bars, overlay
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.plots import (
     AttentionExample,
@@ -65,7 +68,7 @@ def attention_figure(
             AttentionExample(
                 image=raw[k].permute(1, 2, 0).numpy(),
                 attention=maps[k],
-                boxes=_boxes_as_shown(dataset, image, attribute, pixels),
+                boxes=pixels.boxes(image, attribute),
                 caption=values[int(task.query_values[k].argmax())],
             )
             for k, image in enumerate(images)
@@ -74,20 +77,6 @@ def attention_figure(
     if dataset.regions is not None:
         title += "; boxes: where the picture changes when only this attribute's value does"
     return attention_rows(rows, title)
-
-
-def _boxes_as_shown(
-    dataset: PreparedDataset, image: int, attribute: int, pixels: Pixels
-) -> np.ndarray:
-    """True boxes in the pixels of the shown square; none where the file is not that square."""
-    from PIL import Image
-
-    with Image.open(dataset.paths[image]) as file:
-        width, height = file.size
-    boxes = dataset.boxes(image, attribute)
-    if width != height:
-        return boxes[:0]
-    return boxes * pixels.size / width
 
 
 def retrieval_figure(
@@ -115,3 +104,55 @@ def retrieval_figure(
             )
         )
     return retrieval_grid(rows, "The first test query of each attribute (not chosen) and its top 7")
+
+
+def explanation_row(
+    explainer: Explainer,
+    photo: OpenPhoto,
+    attribute: str,
+    maps: Sequence[str],
+    *,
+    k: int = 5,
+    opacity: float = 0.65,
+    regions: bool = True,
+    cam: np.ndarray | None = None,
+    channels: bool = True,
+    scale: int = 1,
+) -> ExplanationRow:
+    """A photo under an attribute: the picture, the maps over it, and the k nearest of the gallery.
+
+    Args:
+        maps: names of `explain.MAPS`; those that the network lacks are left out.
+        cam: a Grad-CAM map; without it that of the similarity to the nearest other photo.
+        regions: draw the true regions, where they are known.
+        channels: with the channel attention, where the network has it.
+        scale: as in `plots.overlay`.
+    """
+    seen, found = explainer.explain(photo, attribute), explainer.search(photo, attribute, k)
+    boxes = explainer.boxes(photo, attribute) if regions else ()
+    value = explainer.value(photo, attribute) or "photo"
+    pictures = {value.replace("_", " "): overlay(photo.picture, None, boxes=boxes, scale=scale)}
+    for name in maps:
+        heat = seen.maps.get(name)
+        if name == "grad_cam" and cam is not None:
+            heat = cam
+        elif name == "grad_cam" and (other := explainer.nearest_other(found)) is not None:
+            heat = explainer.grad_cam(photo, attribute, other)
+        if heat is not None:
+            pictures[MAPS[name]] = overlay(photo.picture, heat, opacity, boxes, scale)
+    rows = list(found.itertuples())
+    return ExplanationRow(
+        label=attribute,
+        pictures=pictures,
+        bars=bars_of(seen) if channels else None,
+        found=[explainer.picture(r.image) for r in rows],
+        captions=[f"{r.score:.2f} {r.value}".strip() for r in rows],
+        right=[explainer.right(photo, attribute, r.value) for r in rows],
+    )
+
+
+def bars_of(seen: Explanation) -> np.ndarray | None:
+    """The picture of the channel attention and the mask; None where there is neither."""
+    if seen.channel is None:
+        return None if seen.mask is None else channel_bars(np.zeros_like(seen.mask), seen.mask)
+    return channel_bars(seen.channel, seen.mask)

@@ -47,8 +47,9 @@ from agman_lib.models import RetrievalModel
 from agman_lib.pixels import fit_image
 from agman_lib.progress import bar
 
-Query = int | np.integer | Photo
-"""A row or image id of the gallery; or a photo: a path, a file's bytes, a PIL image."""
+Query = int | np.integer | Photo | np.ndarray
+"""A row or image id of the gallery; a photo: a path, a file's bytes, a PIL image; or a photo's
+embeddings (A, D), as `Gallery.embedding` gives them (they have no picture)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +173,8 @@ class Gallery:
         """The picture of a query, upright, RGB. Raises AgmanError where it cannot be decoded."""
         if (row := self.row(query)) is not None:
             query = self.root / self.items["path"].iloc[row]
+        if isinstance(query, np.ndarray):
+            raise AgmanError("embeddings have no picture; give the photo")
         return decode_photo(query)  # type: ignore[arg-type]  # numbers were rows
 
     def embedding(self, query: Query, attribute: str | None = None) -> np.ndarray:
@@ -182,6 +185,8 @@ class Gallery:
         """
         if (row := self.row(query)) is not None:
             every = self.embeddings[row]
+        elif isinstance(query, np.ndarray):
+            every = query
         else:
             pixels = fit_image(self.photo(query), self.about["image_size"], self.about["fit"])
             every = embed_pixels(self.model, [pixels])[0]

@@ -42,6 +42,18 @@ def fit_image(image: Image.Image, size: int, fit: Fit = "crop") -> np.ndarray:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
+def fit_boxes(
+    boxes: np.ndarray, width: int, height: int, size: int, fit: Fit = "crop"
+) -> np.ndarray:
+    """Boxes (R, 4) as x0, y0, x1, y1 of a stored picture, where `fit_image` puts them; float.
+
+    What "crop" cuts off lies outside 0 … size.
+    """
+    scale = size / (min if fit == "crop" else max)(width, height)
+    left, top = (size - width * scale) / 2, (size - height * scale) / 2
+    return boxes * scale + np.array([left, top, left, top])
+
+
 def normalize(pixels: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) -> float32 with ImageNet's mean and deviation, channels last."""
     from torchvision.transforms.v2 import functional as transforms
@@ -82,6 +94,14 @@ class Pixels:
         for row, image in enumerate(images):
             out[row] = fit_image(decode_image(self.dataset.paths[image]), self.size, self.fit)
         return torch.from_numpy(out)
+
+    def boxes(self, image: int, attribute: int) -> np.ndarray:
+        """True regions (R, 4) of an image as `take` shows it, x0, y0, x1, y1; R may be 0."""
+        stored = self.dataset.boxes(image, attribute)
+        if not len(stored):
+            return stored.astype(float)
+        upright = decode_image(self.dataset.paths[image])
+        return fit_boxes(stored, upright.width, upright.height, self.size, self.fit)
 
 
 def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:

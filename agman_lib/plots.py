@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-TRUTH, RIGHT, WRONG = "#00d5ff", "#1a9850", "#d73027"
+from agman_lib.overlays import TRUTH as TRUTH  # offered here too
+from agman_lib.overlays import bare, caption_under, overlay
+from agman_lib.overlays import upsample as upsample
 
 
 def training_curve(log: pd.DataFrame, random: float, metric: str = "MAP") -> Figure:
@@ -49,14 +51,6 @@ class AttentionExample:
     caption: str
 
 
-def upsample(attention: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map (h, w) stretched bilinearly to (height, width), for showing."""
-    from PIL import Image
-
-    small = Image.fromarray(np.asarray(attention, np.float32))
-    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
-
-
 def attention_rows(rows: Mapping[str, Sequence[AttentionExample]], title: str) -> Figure:
     """A row for each attribute: every image with its true region, and the attention beside it."""
     n_columns = 2 * max(len(r) for r in rows.values())
@@ -64,15 +58,13 @@ def attention_rows(rows: Mapping[str, Sequence[AttentionExample]], title: str) -
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
     for line, (name, examples) in zip(axes, rows.items(), strict=True):
         for cell in line:
-            _bare(cell)
+            bare(cell)
         line[0].set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=9)
         for k, example in enumerate(examples):
             plain, overlaid = line[2 * k], line[2 * k + 1]
             plain.imshow(example.image)
             plain.set_title(example.caption.replace("_", " "), fontsize=8, pad=2)
-            overlaid.imshow(example.image.mean(2), cmap="gray", vmin=0, vmax=255)
-            heat = upsample(example.attention, *example.image.shape[:2])
-            overlaid.imshow(heat, cmap="inferno", alpha=0.65)
+            overlaid.imshow(overlay(example.image, example.attention))
             for axes_ in (plain, overlaid):
                 for x0, y0, x1, y1 in example.boxes:
                     box = Rectangle(
@@ -102,7 +94,7 @@ def retrieval_grid(rows: Sequence[RetrievalExample], title: str) -> Figure:
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         for cell in line:
-            _bare(cell)
+            bare(cell)
         label = row.attribute.replace("_", "\n")
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
         line[0].imshow(row.query)
@@ -111,11 +103,7 @@ def retrieval_grid(rows: Sequence[RetrievalExample], title: str) -> Figure:
             line[1:], row.found, row.found_values, row.right, strict=False
         ):
             cell.imshow(image)
-            colour = RIGHT if right else WRONG
-            text = ("✓ " if right else "✗ ") + value.replace("_", " ")
-            cell.set_title(text, fontsize=8, pad=2, color=colour)
-            for spine in cell.spines.values():
-                spine.set(visible=True, color=colour, linewidth=2)
+            caption_under(cell, value, right)
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -150,6 +138,45 @@ def comparison_chart(
     return figure
 
 
-def _bare(axes) -> None:  # type: ignore[no-untyped-def]
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+def localisation_chart(
+    table: pd.DataFrame,
+    of_seeds: pd.DataFrame,
+    names: Mapping[str, str],
+    measures: Sequence[str] = ("pointing", "energy", "IoU"),
+) -> Figure:
+    """A line for each network and map, a panel for each measure: trained, untrained, references.
+
+    Args:
+        table: rows with network, map, weights (trained, untrained, none) and the measures, percent.
+        of_seeds: the same of each seed.
+        names: what the maps are called.
+    """
+    key = ["network", "map"]
+    trained, untrained = (table[table["weights"].eq(w)] for w in ("trained", "untrained"))
+    lines = list(trained[key].itertuples(index=False, name=None))
+    figure = Figure(figsize=(8.6, 0.3 * len(lines) + 1.3), layout="constrained")
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(panels, measures, strict=True):
+        for y, (network, name) in enumerate(lines):
+            of = of_seeds[of_seeds["network"].eq(network) & of_seeds["map"].eq(name)]
+            values = of.loc[of["weights"].eq("trained"), measure]
+            axes.plot(values, np.full(len(values), y), "o", color="C0", ms=4, mfc="white")
+        axes.plot(trained[measure], range(len(lines)), "D", color="C0", ms=6)
+        axes.plot(untrained[measure], range(len(lines)), "x", color="C1", ms=6)
+        for reference, style in (("uniform", "--"), ("centre", ":")):
+            at = table.loc[table["map"].eq(reference), measure].item()
+            axes.axvline(at, color="grey", linestyle=style)
+        axes.set(xlabel=f"{measure} (%)", xlim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set(yticks=range(len(lines)), yticklabels=[f"{n}: {names[m]}" for n, m in lines])
+    panels[0].invert_yaxis()
+    for marker, colour, label in (
+        ("D", "C0", "trained, mean"), ("o", "C0", "trained, a seed"), ("x", "C1", "untrained, mean")
+    ):  # fmt: skip
+        panels[0].plot(
+            [], [], marker, color=colour, label=label, mfc="white" if marker == "o" else colour
+        )
+    panels[0].plot([], [], "--", color="grey", label="uniform map")
+    panels[0].plot([], [], ":", color="grey", label="centre")
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8)
+    return figure

@@ -46,6 +46,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 VISIBLE = 24
 """A pixel changes visibly when one of its channels changes by at least this much, of 255."""
 
+LABELS = ("one", "all", "every")
 SMALLEST, LARGEST = 64, 224  # pixels
 _NOWHERE = "pattern"  # it covers the whole garment, so it has no region
 _GROUPS = (
@@ -157,7 +158,7 @@ class _Task:
     number: int
     size: int
     seed: int
-    label_all: bool
+    labels: str
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class _Drawn:
     role: str
     kind: str
     labels: dict[str, str]
-    evaluated: bool
+    evaluated: str | None
     regions: list[tuple[str, Box]]
 
 
@@ -190,13 +191,16 @@ def _draw(task: _Task) -> _Drawn:
     path = f"{split}/{image}.png"
     picture = Image.fromarray(render(kind, values, look, task.size))
     picture.save(task.folder / "images" / path, compress_level=1)
-    regions = []
-    if split == "test" and attribute != _NOWHERE:
-        boxes = true_region(kind, values, attribute, look, task.size)
-        regions = [(attribute, box) for box in boxes]
-    everything = task.label_all and split == "train"
-    labels = values if everything else {attribute: values[attribute]}
-    return _Drawn(image, path, split, role, kind, labels, split != "train", regions)
+    whole = task.labels == "every" or (task.labels == "all" and split == "train")
+    labels = values if whole else {attribute: values[attribute]}
+    regions = [
+        (name, box)
+        for name in labels
+        if split == "test" and name != _NOWHERE
+        for box in true_region(kind, values, name, look, task.size)
+    ]
+    evaluated = None if split == "train" else attribute
+    return _Drawn(image, path, split, role, kind, labels, evaluated, regions)
 
 
 def prepare(
@@ -225,7 +229,9 @@ def prepare(
         train: training images.
         valid_queries, valid_candidates, test_queries, test_candidates: of each attribute.
         labels: "one": a training image is labelled for its attribute; "all": for every attribute
-            of its kind. Validation and test images have the one label that is evaluated.
+            of its kind. Validation and test images have the one label that is evaluated, and test
+            images its true region. "every": they too have the labels of every attribute of their
+            kind, and test images all true regions; what is evaluated stays the same.
         seed: of everything drawn.
         workers: processes; None for one a core.
 
@@ -246,7 +252,7 @@ def prepare(
         for split in ("train", "valid", "test"):
             (folder / "images" / split).mkdir(parents=True)
         tasks = [
-            _Task(folder, group, number, size, seed, labels == "all")
+            _Task(folder, group, number, size, seed, labels)
             for group, count in enumerate(counts)
             for number in range(count)
         ]
@@ -256,7 +262,7 @@ def prepare(
             columns=["image", "path", "split", "role"],
         )
         label_rows = pd.DataFrame(
-            [(d.image, a, v, int(d.evaluated)) for d in drawn for a, v in d.labels.items()],
+            [(d.image, a, v, int(a == d.evaluated)) for d in drawn for a, v in d.labels.items()],
             columns=["image", "attribute", "value", "evaluated"],
         )
         regions = pd.DataFrame(
@@ -284,8 +290,8 @@ def _check_arguments(size: int, counts: list[int], labels: str, seed: int) -> No
         raise AgmanError(f"size {size} must be {SMALLEST} to {LARGEST} pixels")
     if min(counts) < 1:
         raise AgmanError("train, the queries and the candidates must each be at least 1")
-    if labels not in ("one", "all"):
-        raise AgmanError(f"labels {labels!r} must be 'one' or 'all'")
+    if labels not in LABELS:
+        raise AgmanError(f"labels {labels!r} must be one of {', '.join(LABELS)}")
     if seed < 0:
         raise AgmanError(f"seed {seed} must not be negative")
 

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from agman_lib.course import results
-from agman_lib.plots import comparison_chart
+from agman_lib.explain import MAPS
+from agman_lib.plots import comparison_chart, localisation_chart
 
 HERE = Path(__file__).resolve().parent
 COMPARISONS = ("comparison-photos", "comparison-garments", "ablation-garments")
@@ -101,9 +102,16 @@ def comparison(name: str) -> Figure:
     return comparison_chart(table, of_seeds, r["random"]["mean"])
 
 
+def localisation() -> Figure:
+    """The chart of how often the compared networks' maps mark the right place."""
+    r = results("localisation-garments")
+    return localisation_chart(pd.DataFrame(r["table"]), pd.DataFrame(r["of each seed"]), MAPS)
+
+
 def main() -> None:
     """Write them all."""
-    figures = {"architecture": architecture()} | {name: comparison(name) for name in COMPARISONS}
+    figures = {"architecture": architecture(), "localisation": localisation()}
+    figures |= {name: comparison(name) for name in COMPARISONS}
     for name, figure in figures.items():
         figure.savefig(HERE / f"{name}.png", dpi=110)
         print(f"figures/{name}.png")

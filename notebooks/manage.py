@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent / "pyproject.toml"
+VIEW = "application/vnd.jupyter.widget-view+json"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
@@ -50,6 +51,9 @@ def clean(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            for output in cell.outputs:
+                if VIEW in output.get("data", {}):  # worthless without its kernel
+                    output.data = {"text/plain": "(interactive: run this cell)"}
             for output in cell.outputs:  # a training epoch's seconds
                 if output.output_type == "stream":
                     output.text = re.sub(r"(?m)(\(random [\d.]+\)); \d+ s$", r"\1", output.text)

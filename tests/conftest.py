@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import Attribute, PreparedDataset, write_prepared
+from agman_lib.gallery import Gallery
+from agman_lib.models import RetrievalModel, build_model
+from agman_lib.report import model_facts
+from data_prep import garments
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -90,3 +95,42 @@ def tiny(squares_folder: Path, tmp_path: Path) -> TrainConfig:
         log_every=2,
         checkpoint_every=2,
     )
+
+
+# --------------------------------------------------------------------------- garments to explain
+
+GARMENT_SIZE = 64
+
+
+def lively_network(name: str, n_attributes: int = 7) -> RetrievalModel:
+    """A network with random weights that listens to the attribute."""
+    torch.manual_seed(2)
+    model = build_model(name, n_attributes, "resnet18").eval()
+    with torch.no_grad():
+        for weight in model.attention.parameters():
+            weight.mul_(1.5)
+    return model
+
+
+def hooks_and_gradients(model: torch.nn.Module) -> int:
+    """How many hooks and gradients are on a network."""
+    kinds = ("_forward_hooks", "_backward_hooks", "_forward_pre_hooks")
+    hooks = sum(len(getattr(m, kind)) for m in model.modules() for kind in kinds)
+    return hooks + sum(p.grad is not None for p in model.parameters())
+
+
+@pytest.fixture(scope="session")
+def garments_set(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """A few garments with all labels and regions."""
+    folder = tmp_path_factory.mktemp("data") / "garments"
+    garments.prepare(
+        folder, size=GARMENT_SIZE, train=7, valid_queries=1, valid_candidates=1, test_queries=2,
+        test_candidates=4, labels="every", workers=1,
+    )  # fmt: skip
+    return PreparedDataset.load(folder)
+
+
+@pytest.fixture(scope="session")
+def garments_gallery(garments_set: PreparedDataset) -> Gallery:
+    facts = model_facts(garments_set, GARMENT_SIZE, "crop")
+    return Gallery.build(lively_network("agman"), facts, garments_set)

@@ -16,14 +16,12 @@ from agman_lib.compare import (
     ABLATION,
     Entry,
     ablation_entries,
-    bootstrap_interval,
     compare,
     comparison_text,
     network_entries,
-    seed_interval,
-    sign_flip_p,
 )
 from agman_lib.errors import AgmanError
+from agman_lib.intervals import bootstrap_interval, seed_interval, sign_flip_p
 from agman_lib.models import NETWORKS, NO_PARTS, Parts
 from agman_lib.published import PublishedScore, published_scores
 from agman_lib.runs import evaluate_run, initial_model

@@ -272,6 +272,23 @@ def test_labels_all_label_training_images_for_every_attribute_of_their_kind(prep
     assert images == other
 
 
+def test_labels_every_label_all_images_with_all_their_regions(prepared, tmp_path):
+    folder, _ = prepared
+    garments.prepare(tmp_path / "every", **SMALL, labels="every", workers=1)
+    one, every = labels_of(folder), labels_of(tmp_path / "every")
+    kinds = pd.read_csv(tmp_path / "every" / "kinds.csv").set_index("image")["kind"]
+    for image, group in every.groupby("image"):
+        assert set(group["attribute"]) == set(KINDS[kinds[image]])
+    key = ["image", "attribute", "value", "evaluated"]
+    assert len(one.merge(every, on=key)) == len(one)
+    assert every["evaluated"].sum() == one["evaluated"].sum()  # the same is evaluated
+    few, all_ = (PreparedDataset.load(f).regions for f in (folder, tmp_path / "every"))
+    assert len(few.merge(all_)) == len(few)
+    test = every[every["split"].eq("test") & every["attribute"].ne("pattern")]
+    marked = all_[["image", "attribute"]].drop_duplicates()
+    assert len(marked) == len(marked.merge(test)) > 2 * len(few[["image"]].drop_duplicates())
+
+
 def test_result_does_not_depend_on_the_workers(prepared, tmp_path):
     garments.prepare(tmp_path / "two", **SMALL, workers=2)
     assert contents(prepared[0]) == contents(tmp_path / "two")
@@ -302,7 +319,7 @@ def test_region_of_every_test_image_but_for_pattern(prepared):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": "some"}, "'one' or 'all'"),
+        ({"labels": "some"}, "one of one, all, every"),
         ({"size": 32}, "64 to 224"),
         ({"train": 0}, "at least 1"),
         ({"seed": -1}, "negative"),

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 from agman_lib import course
-from agman_lib.compare import ablation_entries, seed_interval
+from agman_lib.compare import ablation_entries
+from agman_lib.intervals import seed_interval
 from agman_lib.models import NETWORKS
 
 COMPARISONS = ["comparison-photos", "comparison-garments", "ablation-garments"]

@@ -1,0 +1,217 @@
+"""The parts that the explorers are put together from, and how pictures go to the browser."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from agman_lib.errors import AgmanError
+from agman_lib.explain import Explainer, OpenPhoto
+from agman_lib.gallery import Gallery, Query
+from agman_lib.overlays import mark
+
+SIDE, THUMBNAIL = 288, 96  # pixels on screen
+PAGE = 8  # thumbnails at once
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture, uint8 (H, W, 3), as PNG bytes; nothing is lost."""
+    return _encoded(picture, format="PNG", compress_level=1)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """A picture, uint8 (H, W, 3), as JPEG bytes."""
+    return _encoded(picture, format="JPEG", quality=88)
+
+
+def _encoded(picture: np.ndarray, **how: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, **how)
+    return out.getvalue()
+
+
+def uploaded(value: Any) -> tuple[str, bytes] | None:
+    """Name and content of a FileUpload's last file; None when it holds none.
+
+    Args:
+        value: the widget's ``value``: a dict by name in ipywidgets 7, a tuple of files in 8.
+    """
+    if not value:
+        return None
+    if isinstance(value, Mapping):
+        name, file = list(value.items())[-1]
+        return str(name), bytes(file["content"])
+    return str(value[-1]["name"]), bytes(value[-1]["content"])
+
+
+def words(name: str) -> str:
+    """A name for the screen."""
+    return html.escape(name.replace("_", " "))
+
+
+def describe(widget: w.Widget, text: str) -> None:
+    """A text that shows when the pointer rests on a widget (ipywidgets 8 alone has it on all)."""
+    if widget.has_trait("tooltip"):
+        widget.tooltip = text
+
+
+# --------------------------------------------------------------------------- parts
+
+
+class Strip(w.Box):
+    """Thumbnails, each with a caption and a button.
+
+    Args:
+        size: how many at most.
+        name: what the buttons are called, with their number: "photo" gives "photo 1".
+        chosen: called with the id of the image whose button was clicked.
+    """
+
+    def __init__(self, size: int, name: str, chosen: Callable[[str], None]) -> None:
+        self.images = [""] * size
+        self.pictures = [
+            w.Image(format="jpeg", width=THUMBNAIL, height=THUMBNAIL) for _ in range(size)
+        ]
+        self.captions = [w.HTML() for _ in range(size)]
+        self.buttons = [w.Button(description=f"{name} {n + 1}") for n in range(size)]
+        cells = []
+        for n, button in enumerate(self.buttons):
+            button.layout.width = f"{THUMBNAIL}px"
+            button.on_click(lambda _, n=n: chosen(self.images[n]))
+            cells.append(w.VBox([self.pictures[n], self.captions[n], button]))
+            cells[-1].layout.width = f"{THUMBNAIL + 12}px"
+        super().__init__(cells, layout=w.Layout(flex_flow="row wrap"))
+
+    def show(
+        self, images: Sequence[str], pictures: Sequence[bytes], captions: Sequence[str]
+    ) -> None:
+        """Fill the first cells, and hide the others. Captions are plain text."""
+        for n, cell in enumerate(self.children):
+            cell.layout.display = None if n < len(images) else "none"
+        self.images = list(images)
+        for n, image in enumerate(images):
+            self.pictures[n].value = pictures[n]
+            self.captions[n].value = f"<small>{words(captions[n])}</small>"
+            for widget in (self.pictures[n], self.buttons[n]):
+                describe(widget, f"{image}: {captions[n]}")
+
+
+class Chooser(w.VBox):
+    """Thumbnails of a gallery, page by page, and an upload of one's own photo.
+
+    Args:
+        images: ids of the gallery's images to choose from.
+        thumbnail: gives an image's JPEG bytes.
+        chosen: called with an image's id, or with an uploaded picture.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        images: Sequence[str],
+        thumbnail: Callable[[str], bytes],
+        chosen: Callable[[Query], None],
+    ) -> None:
+        self.gallery, self.images, self.thumbnail, self.chosen = gallery, images, thumbnail, chosen
+        self.strip = Strip(PAGE, "photo", self._choose)
+        self.back = w.Button(description="earlier photos", disabled=True)
+        self.forth = w.Button(description="more photos", disabled=len(images) <= PAGE)
+        self.upload = w.FileUpload(accept="image/*", multiple=False, description="your own photo")
+        self.message = w.HTML()
+        self.start = 0
+        self.back.on_click(lambda _: self._turn(-PAGE))
+        self.forth.on_click(lambda _: self._turn(PAGE))
+        self.upload.observe(self._uploaded, "value")
+        self._turn(0)
+        super().__init__([self.strip, w.HBox([self.back, self.forth, self.upload]), self.message])
+
+    def _turn(self, by: int) -> None:
+        self.start += by
+        page = self.images[self.start : self.start + PAGE]
+        self.strip.show(page, [self.thumbnail(image) for image in page], page)
+        self.back.disabled = self.start == 0
+        self.forth.disabled = self.start + PAGE >= len(self.images)
+
+    def _choose(self, image: str) -> None:
+        self.message.value = ""
+        self.chosen(image)
+
+    def _uploaded(self, change: dict[str, Any]) -> None:
+        file = uploaded(change["new"])
+        if file is None:
+            return
+        try:
+            picture = self.gallery.photo(file[1])
+        except AgmanError as error:
+            why = str(error).replace("image bytes", file[0], 1)
+            self.message.value = f"<b>This photo cannot be used.</b> {html.escape(why)}"
+        else:
+            self.message.value = f"Your photo {html.escape(file[0])} (it stays in this notebook)."
+            self.chosen(picture)
+        if isinstance(self.upload.value, tuple):
+            self.upload.value = ()  # so that the same file can be given again
+
+
+class Thumbnails:
+    """JPEG bytes of a gallery's images, each made once; the last few hundred are kept."""
+
+    def __init__(self, explainer: Explainer, keep: int = 512) -> None:
+        self.explainer, self.keep = explainer, keep
+        self._made: OrderedDict[str, bytes] = OrderedDict()
+
+    def __call__(self, image: str) -> bytes:
+        """The bytes of an image, by its id."""
+        if image not in self._made:
+            picture = Image.fromarray(self.explainer.picture(image))
+            picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
+            self._made[image] = jpeg(np.asarray(picture))
+            while len(self._made) > self.keep:
+                self._made.popitem(last=False)
+        return self._made[image]
+
+
+def choice(options: Any, description: str) -> w.ToggleButtons:
+    """Buttons of which one is pressed, as wide as their text."""
+    return w.ToggleButtons(
+        options=options, description=description, style={"button_width": "initial"}
+    )
+
+
+def attribute_options(gallery: Gallery) -> list[tuple[str, str]]:
+    """The attributes as they are shown, and their names."""
+    return [(name.replace("_", " "), name) for name in gallery.attribute_names]
+
+
+def show_found(
+    strip: Strip, explainer: Explainer, photo: OpenPhoto, attribute: str, found: pd.DataFrame,
+    thumbnails: Thumbnails,
+) -> None:  # fmt: skip
+    """A search's result in a strip: score, tick or cross where it is known, and the value."""
+    images = list(found["image"])
+    captions = [
+        f"{mark(explainer.right(photo, attribute, value))}{score:.2f} {value}"
+        for score, value in zip(found["score"], found["value"], strict=True)
+    ]
+    strip.show(images, [thumbnails(image) for image in images], captions)
+
+
+def about_photo(explainer: Explainer, photo: OpenPhoto, attribute: str) -> str:
+    """What is known of a photo's value: its label, or what its neighbours have."""
+    value = explainer.value(photo, attribute)
+    if value:
+        return f"{words(attribute)}: <b>{words(value)}</b> (label)"
+    query = photo.embeddings if photo.row is None else photo.row
+    try:
+        vote = explainer.gallery.guess(query, attribute).iloc[0]
+    except AgmanError:  # no image of the gallery has a known value
+        return f"{words(attribute)}: not known"
+    share = f"{vote['share']:.0%} of its neighbours' votes, no certainty"
+    return f"{words(attribute)}: no label; <b>{words(vote['value'])}</b>? ({share})"

@@ -1,0 +1,403 @@
+"""Interactive explorers for notebooks: a thin shell over `explain`, `gallery` and `plots`.
+
+Core ipywidgets alone (versions 7 and 8), so that JupyterLab, Notebook 7, VS Code and Colab draw
+them. Pictures go to the browser as PNG and JPEG bytes. Every explorer has ``figure()``: the same
+pictures as a matplotlib figure, for print and for places without widgets.
+
+::
+
+    AttentionExplorer(gallery, dataset)
+    AttentionExplorer({"AG-MAN": gallery, "untrained": other}, dataset)
+    RetrievalExplorer(gallery)
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+from matplotlib.figure import Figure
+
+from agman_lib.dataset import PreparedDataset
+from agman_lib.errors import AgmanError
+from agman_lib.explain import MAPS, Explainer, OpenPhoto
+from agman_lib.figures import bars_of, explanation_row
+from agman_lib.gallery import Gallery, Query
+from agman_lib.overlays import explanation_grid, overlay
+from agman_lib.widget_parts import (
+    SIDE,
+    THUMBNAIL,
+    Chooser,
+    Strip,
+    Thumbnails,
+    about_photo,
+    attribute_options,
+    choice,
+    describe,
+    png,
+    show_found,
+)
+
+KEPT = 64  # Grad-CAM maps
+WORKING = "Grad-CAM: working …"
+
+
+# --------------------------------------------------------------------------- attention
+
+
+class Panel(w.VBox):
+    """One network and one attribute: the picture with a map, the channels, and what is found."""
+
+    def __init__(self, explorer: AttentionExplorer, network: str, attribute: str) -> None:
+        self.explorer = explorer
+        self.network = w.Dropdown(
+            options=list(explorer.explainers), value=network, description="network"
+        )
+        if len(explorer.explainers) == 1:
+            self.network.layout.display = "none"
+        self.attribute = choice(attribute_options(explorer.gallery), "attribute")
+        self.attribute.value = attribute
+        self.picture = w.Image(format="png", width=SIDE, height=SIDE)
+        self.about, self.status = w.HTML(), w.HTML()
+        self.channels = w.Image(format="png", width=SIDE, height=64)
+        self.channels_title = w.HTML()
+        self.strip = Strip(explorer.k, "look at", explorer.look_at)
+        self.cam_key: tuple[Any, ...] | None = None  # the Grad-CAM map that is wanted
+        for control in (self.network, self.attribute):
+            control.observe(lambda _: self.refresh(), "value")
+        parts = [self.network, self.attribute, self.picture, self.status, self.about]
+        parts += [self.channels_title, self.channels]
+        parts += [w.HTML("<b>Nearest under this attribute</b>"), self.strip]
+        super().__init__(parts, layout=w.Layout(width=f"{5 * (THUMBNAIL + 12) + 24}px"))
+
+    @property
+    def explainer(self) -> Explainer:
+        """Of the panel's network."""
+        return self.explorer.explainers[self.network.value]
+
+    @property
+    def photo(self) -> OpenPhoto:
+        """The photo that is looked at, through the panel's network."""
+        return self.explorer.photo(self.network.value)
+
+    def refresh(self) -> None:
+        """Show everything again: another photo, attribute or network."""
+        explainer, photo, attribute = self.explainer, self.photo, self.attribute.value
+        self.seen = explainer.explain(photo, attribute)
+        self.found = explainer.search(photo, attribute, self.explorer.k)
+        self.about.value = about_photo(explainer, photo, attribute)
+        bars = bars_of(self.seen)
+        self.channels.layout.display = None if bars is not None else "none"
+        self.channels_title.value = self._say_channels()
+        if bars is not None:
+            self.channels.value = png(bars)
+        show_found(self.strip, explainer, photo, attribute, self.found, self.explorer.thumbnails)
+        self.draw()
+
+    def _say_channels(self) -> str:
+        has = [
+            text
+            for text, values in (
+                ("<span style='color: #4c72b0'>blue: channel attention</span>", self.seen.channel),
+                ("<span style='color: #dd8452'>orange: mask</span>", self.seen.mask),
+            )
+            if values is not None
+        ]
+        size = len(self.seen.embedding)
+        return f"The {size} channels, 0 to 1; {', '.join(has)}" if has else "No channel attention."
+
+    def draw(self) -> None:
+        """Show the picture again: another map, opacity, or the true region."""
+        with self.explorer.lock:
+            heat, self.status.value = self.heat()
+            self.picture.value = png(self.overlaid(heat))
+            shown = MAPS[self.explorer.map.value] if heat is not None else "photo"
+            describe(self.picture, f"{shown}, {self.attribute.value}")
+
+    def overlaid(self, heat: np.ndarray | None) -> np.ndarray:
+        """The picture on screen, uint8."""
+        explorer, picture = self.explorer, self.photo.picture
+        boxes = self.explainer.boxes(self.photo, self.attribute.value)
+        return overlay(
+            picture,
+            heat,
+            explorer.opacity.value,
+            boxes if explorer.regions.value else (),
+            explorer.scale(picture),
+        )
+
+    def heat(self) -> tuple[np.ndarray | None, str]:
+        """The map that is asked for, or None, and what is to be said about it."""
+        name, self.cam_key = self.explorer.map.value, None
+        if name != "grad_cam":
+            if name in self.seen.maps:
+                return self.seen.maps[name], ""
+            return None, f"This network has no {MAPS[name]}; Grad-CAM works for every network."
+        others = self.found["image"].tolist()
+        rank = min(self.explorer.against.value, len(others))
+        if not rank:
+            return None, "Grad-CAM compares two photos, and the gallery has no other."
+        other = others[rank - 1]
+        self.cam_key = (
+            self.network.value,
+            self.explorer.source_number,
+            self.attribute.value,
+            other,
+        )
+        kept = self.explorer.cams.get(self.cam_key)
+        if kept is None:
+            self.explorer.request(self)
+            return None, WORKING
+        if isinstance(kept, str):
+            return None, html.escape(kept)
+        return kept, f"Grad-CAM of the similarity to {html.escape(other)}"
+
+
+class AttentionExplorer(w.VBox):
+    """Point at a garment, switch the attribute, and see where the network looks and what it finds.
+
+    Args:
+        galleries: a gallery, whose network is the one explained; or several of the same photos
+            and attributes, by their networks' names.
+        dataset: the prepared folder that they were built from, for the true regions.
+        images: ids to choose from; by default all of the gallery.
+        k: how many photos are found.
+
+    A photo goes through the trunk once; switching the attribute runs the head alone. Grad-CAM is
+    computed in the background.
+
+    Raises:
+        AgmanError: the galleries have different attributes; an unknown image.
+    """
+
+    def __init__(
+        self,
+        galleries: Gallery | Mapping[str, Gallery],
+        dataset: PreparedDataset | None = None,
+        images: Sequence[str] | None = None,
+        k: int = 5,
+    ) -> None:
+        if isinstance(galleries, Gallery):
+            galleries = {galleries.model.name: galleries}
+        self.explainers = {name: Explainer(g, dataset) for name, g in galleries.items()}
+        self.gallery, self.k = next(iter(galleries.values())), k
+        names = {tuple(g.attribute_names) for g in galleries.values()}
+        if len(names) != 1:
+            raise AgmanError("the galleries have different attributes; give galleries of one set")
+        first = next(iter(self.explainers.values()))
+        self.thumbnails = Thumbnails(first)
+        self.lock = threading.RLock()
+        self.cams: OrderedDict[tuple[Any, ...], np.ndarray | str] = OrderedDict()
+        self._pool = ThreadPoolExecutor(1, "grad-cam")
+        images = list(self.gallery.items["image"] if images is None else images)
+        for image in images:
+            self.gallery.row(image)
+
+        every = dict.fromkeys(m for e in self.explainers.values() for m in e.map_names)
+        self.map = choice([(MAPS[name], name) for name in every], "map")
+        self.opacity = w.FloatSlider(
+            value=0.65, min=0, max=1, step=0.05, description="opacity of the map",
+            style={"description_width": "initial"},
+        )  # fmt: skip
+        self.regions = w.Checkbox(
+            value=dataset is not None, description="true region", indent=False
+        )
+        self.regions.disabled = dataset is None
+        self.compare = w.Checkbox(value=False, description="two side by side", indent=False)
+        self.against = w.Dropdown(
+            options=[(f"nearest {n + 1}", n + 1) for n in range(k)],
+            description="Grad-CAM compares with",
+            style={"description_width": "initial"},
+        )
+        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at)
+        attributes, networks = self.gallery.attribute_names, list(self.explainers)
+        self.source_number = 0
+        self._source: Query = images[0]
+        self._photos: dict[str, OpenPhoto] = {}
+        self.panels = [
+            Panel(self, networks[0], attributes[0]),
+            Panel(self, networks[-1], attributes[0 if len(networks) > 1 else -1]),
+        ]
+        self.compare.observe(lambda _: self._arrange(), "value")
+        for control in (self.map, self.opacity, self.regions, self.against):
+            control.observe(lambda _: self._draw(), "value")
+        controls = w.VBox([
+            self.map,
+            w.Box([self.opacity, self.regions, self.compare], layout={"flex_flow": "row wrap"}),
+            self.against,
+        ])  # fmt: skip
+        super().__init__([self.chooser, controls, w.Box(layout=w.Layout(flex_flow="row wrap"))])
+        self.look_at(images[0])
+        self._arrange()
+
+    @property
+    def shown(self) -> list[Panel]:
+        """The panels on screen."""
+        return self.panels if self.compare.value else self.panels[:1]
+
+    def look_at(self, source: Query) -> None:
+        """Look at another photo: an image id, or a picture."""
+        with self.lock:
+            self.source_number += 1
+            self._source = source
+            self._photos = {}
+        for panel in self.shown:
+            panel.refresh()
+
+    def photo(self, network: str) -> OpenPhoto:
+        """The photo that is looked at, through a network's trunk; once for each photo."""
+        if network not in self._photos:
+            self._photos[network] = self.explainers[network].open(self._source)
+        return self._photos[network]
+
+    def scale(self, picture: np.ndarray) -> int:
+        """So many pixels of the screen for one of the picture."""
+        return max(1, round(SIDE / len(picture)))
+
+    def figure(self) -> Figure:
+        """What is on screen as a matplotlib figure: the photo, the map, channels, what is found.
+
+        It waits for Grad-CAM.
+        """
+        rows = []
+        for panel in self.shown:
+            explainer, name = panel.explainer, self.map.value
+            cam = None
+            if name == "grad_cam":
+                self.wait()
+                cam, _ = panel.heat()
+            rows.append(
+                explanation_row(
+                    explainer,
+                    panel.photo,
+                    panel.attribute.value,
+                    [name],
+                    k=self.k,
+                    opacity=self.opacity.value,
+                    regions=self.regions.value,
+                    cam=cam,
+                    scale=self.scale(panel.photo.picture),
+                )
+            )
+        title = MAPS[self.map.value]
+        if len(self.explainers) > 1:
+            title += ": " + ", ".join(p.network.value for p in self.shown)
+        return explanation_grid(rows, title)
+
+    def _arrange(self) -> None:
+        if self.compare.value:
+            self.panels[1].refresh()
+        self.children[2].children = self.shown
+
+    def _draw(self) -> None:
+        self.against.layout.display = None if self.map.value == "grad_cam" else "none"
+        for panel in self.shown:
+            panel.draw()
+
+    # ------------------------------------------------------------------- Grad-CAM, behind the rest
+
+    def request(self, panel: Panel) -> None:
+        """Compute the Grad-CAM map that a panel wants, in the background; then it is drawn."""
+        explainer, photo, attribute = panel.explainer, panel.photo, panel.attribute.value
+        key = panel.cam_key
+        assert key is not None
+
+        def work() -> None:
+            if not any(p.cam_key == key for p in self.shown) or key in self.cams:
+                return  # no longer wanted
+            made: np.ndarray | str
+            try:
+                made = explainer.grad_cam(photo, attribute, key[-1])
+            except Exception as error:  # shown where the map would be; nobody sees a thread's error
+                made = f"Grad-CAM failed: {error}"
+            with self.lock:
+                self.cams[key] = made
+                while len(self.cams) > KEPT:
+                    self.cams.popitem(last=False)
+                for waiting in self.shown:
+                    if waiting.cam_key == key:
+                        waiting.draw()
+
+        self._pool.submit(work)
+
+    def wait(self) -> None:
+        """Until the Grad-CAM maps that were asked for are there."""
+        self._pool.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Take it off the screen and end its thread."""
+        if hasattr(self, "_pool"):  # ipywidgets closes what was not made to the end, too
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
+
+
+# --------------------------------------------------------------------------- retrieval
+
+
+class RetrievalExplorer(w.VBox):
+    """A query, an attribute, and the nearest photos with score and tick or cross.
+
+    Each photo that is found can be made the query.
+
+    Args:
+        gallery: what is searched.
+        images: ids to choose the query from; by default all of the gallery.
+        k: how many are found at first; at most 24.
+    """
+
+    MOST = 24
+
+    def __init__(self, gallery: Gallery, images: Sequence[str] | None = None, k: int = 8) -> None:
+        if not 1 <= k <= self.MOST:
+            raise AgmanError(f"k must be 1 to {self.MOST}, not {k}")
+        images = list(gallery.items["image"] if images is None else images)
+        self.explainer, self.gallery = Explainer(gallery), gallery
+        self.thumbnails = Thumbnails(self.explainer)
+        self.attribute = choice(attribute_options(gallery), "attribute")
+        self.k = w.IntSlider(value=k, min=1, max=self.MOST, description="how many")
+        self.query = w.Image(format="png", width=SIDE // 2, height=SIDE // 2)
+        self.about = w.HTML()
+        self.strip = Strip(self.MOST, "query", self.look_at)
+        self.back = w.Button(description="query before", disabled=True)
+        self.back.on_click(lambda _: self._back())
+        self.before: list[OpenPhoto] = []
+        self.photo = self.explainer.open(images[0])
+        self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at)
+        for control in (self.attribute, self.k):
+            control.observe(lambda _: self.refresh(), "value")
+        shown = w.HBox([self.query, w.VBox([self.about, self.back])])
+        super().__init__([self.chooser, self.attribute, self.k, shown, self.strip])
+        self.refresh()
+
+    def look_at(self, source: Query) -> None:
+        """Make another photo the query: an image id, or a picture."""
+        self.before = [*self.before[-19:], self.photo]
+        self.photo = self.explainer.open(source)
+        self.refresh()
+
+    def _back(self) -> None:
+        self.photo = self.before.pop()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Search and show again."""
+        photo, attribute = self.photo, self.attribute.value
+        self.back.disabled = not self.before
+        self.query.value = png(photo.picture)
+        describe(self.query, "the query")
+        self.about.value = "<b>Query</b><br>" + about_photo(self.explainer, photo, attribute)
+        self.found = self.explainer.search(photo, attribute, self.k.value)
+        show_found(self.strip, self.explainer, photo, attribute, self.found, self.thumbnails)
+
+    def figure(self) -> Figure:
+        """The query and what is found, as a matplotlib figure."""
+        row = explanation_row(
+            self.explainer, self.photo, self.attribute.value, (), k=self.k.value, channels=False
+        )
+        return explanation_grid([row], f"The {self.k.value} nearest")

@@ -1,0 +1,87 @@
+"""How often the maps of the compared networks mark the right place (notebook 07's table).
+
+python figures/localisation.py COMPARED     a folder that `agman compare` made on garments; writes
+                                            agman_lib/assets/localisation-garments.json
+
+Every run is measured with its best weights and as its training started (the untrained row), and
+beside them a uniform map and the picture's centre.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from agman_lib.checkpoints import write_json
+from agman_lib.dataset import PreparedDataset
+from agman_lib.localisation import (
+    THRESHOLD,
+    by_attribute,
+    localise,
+    over_seeds,
+    reference_rows,
+)
+from agman_lib.models import NETWORKS
+from agman_lib.pixels import Pixels
+from agman_lib.runs import Run, initial_model
+
+RESULT = Path(__file__).resolve().parents[1] / "agman_lib" / "assets" / "localisation-garments.json"
+
+
+def measured(compared: Path) -> dict[str, object]:
+    """The whole result, from the runs in the folder of a comparison."""
+    about = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
+    seeds = about["seeds"]
+    runs = {
+        name: [Run.load(compared / "runs" / f"{name.replace('_', '-')}-seed{s}") for s in seeds]
+        for name in NETWORKS
+    }
+    config = runs["agman"][0].config
+    dataset = PreparedDataset.load(config.data)
+    pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
+    table, seeds_apart, attributes = [], [], []
+    for network, of_seeds in runs.items():
+        for weights in ("trained", "untrained"):
+            tables = []
+            for run in of_seeds:
+                trained = weights == "trained"
+                model = run.model() if trained else initial_model(run.config, dataset.n_attributes)
+                title = f"{network}, {weights}, seed {run.config.seed}"
+                tables.append(localise(model, dataset, pixels, progress=title))
+            key = {"network": network, "weights": weights}
+            table += _rows(key, over_seeds(tables))
+            attributes += _rows(key, by_attribute(tables))
+            for seed, one in zip(seeds, tables, strict=True):
+                seeds_apart += _rows(key | {"seed": seed}, over_seeds([one]))
+    references = reference_rows(dataset, pixels)
+    key = {"network": "none", "weights": "none"}
+    return {
+        "dataset": dataset.title,
+        "split": "test",
+        "queries": int(references["image"].nunique()),
+        "seeds": seeds,
+        "threshold of IoU": THRESHOLD,
+        "table": table + _rows(key, over_seeds([references])),
+        "of each seed": seeds_apart,
+        "energy by attribute": attributes + _rows(key, by_attribute([references])),
+        "MAP": {name: about["table"][name]["MAP"] for name in NETWORKS},
+        "config": about["config"],
+    }
+
+
+def _rows(key: dict[str, object], table: pd.DataFrame) -> list[dict[str, object]]:
+    """A table's rows, each with the key and its map; what is no number is left out."""
+    return [
+        key | {"map": name} | {c: round(float(v), 4) for c, v in row.items() if pd.notna(v)}
+        for name, row in table.iterrows()
+    ]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    write_json(RESULT, measured(Path(sys.argv[1])))
+    print(RESULT.name)
