@@ -18,7 +18,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from agman_lib import __version__
-from agman_lib.cli_gallery import index, search
+from agman_lib.cli_gallery import explain, index, search
 from agman_lib.cli_prepare import PREPARE, Source, prepare_garments
 from agman_lib.config import PRESETS, TrainConfig, preset
 from agman_lib.errors import AgmanError, unknown
@@ -38,6 +38,7 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   figures                     training curve, attention and retrieval pictures of a run
   index                       make a searchable gallery of photos
   search                      find the photos of a gallery that are nearest in an attribute
+  explain                     draw where a network looks, and what it finds, for photos
   convert                     a published checkpoint into a file of ours
   export                      a run's best weights, small: what retrieval needs
 """
@@ -259,6 +260,7 @@ COMMANDS: dict[str, Any] = {
     "figures": figures,
     "index": index,
     "search": search,
+    "explain": explain,
     "convert": convert,
     "export": export,
 }

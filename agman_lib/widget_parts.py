@@ -58,8 +58,11 @@ def words(name: str) -> str:
 
 
 def describe(widget: w.Widget, text: str) -> None:
-    """A text that shows when the pointer rests on a widget (ipywidgets 8 alone has it on all)."""
-    if widget.has_trait("tooltip"):
+    """A text that shows when the pointer rests on a widget that has a description too.
+
+    The others, such as Image, have it in ipywidgets 8 alone, whose front end then draws an error.
+    """
+    if widget.has_trait("tooltip") and widget.has_trait("description"):
         widget.tooltip = text
 
 

@@ -11,6 +11,7 @@ from conftest import hooks_and_gradients
 from conftest import lively_network as network
 from PIL import Image
 
+from agman_lib.cli import main
 from agman_lib.errors import AgmanError
 from agman_lib.explain import MAPS, Explainer, explain, grad_cam
 from agman_lib.figures import bars_of, explanation_row
@@ -341,3 +342,67 @@ def test_a_data_set_without_regions_is_refused(squares):
     model = network("agman", 2)
     with pytest.raises(AgmanError, match="has a region in regions"):
         localise(model, squares, Pixels(squares, 32))
+
+
+# --------------------------------------------------------------------------- agman explain
+
+
+def png_sizes(folder) -> dict[str, tuple[int, int]]:
+    sizes = {}
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as picture:
+            sizes[path.name] = picture.size
+    return sizes
+
+
+def test_explain_draws_a_picture_for_each_photo_and_names_what_is_broken(tmp_path, garments_set, capsys):  # noqa: E501  # fmt: skip
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    for n, name in enumerate(["a.png", "b.png", "sub/a.png"]):
+        (photos / name).write_bytes(garments_set.paths[n].read_bytes())
+    (photos / "broken.jpg").write_bytes(garments_set.paths[0].read_bytes()[:500])
+    words = ["explain", "garments", str(photos), "--out", str(tmp_path / "out"), "-k", "2"]
+    assert main([*words, "--attributes", "lapel", "closure"]) == 0
+    said = capsys.readouterr().out
+    assert "broken.jpg: cannot be decoded" in said
+    assert "3 pictures" in said
+    sizes = png_sizes(tmp_path / "out")
+    assert list(sizes) == ["a.png.png", "b.png.png", "sub__a.png.png"]
+    assert len(set(sizes.values())) == 1
+    assert main([*words, "--attributes", "lapel"]) == 2  # the folder is there
+    assert "exists already" in capsys.readouterr().err
+    alone = ["explain", "garments", str(photos / "a.png"), "--attributes", "lapel", "closure"]
+    assert main([*alone, "--out", str(tmp_path / "alone")]) == 0
+    width, height = png_sizes(tmp_path / "alone")["a.png.png"]
+    assert (width < sizes["a.png.png"][0], height) == (True, sizes["a.png.png"][1])  # none found
+
+
+def test_explain_searches_a_gallery(tmp_path, garments_gallery, garments_set, capsys):
+    garments_gallery.save(tmp_path / "gallery")
+    model, last = str(tmp_path / "gallery"), ["--attributes", "pattern"]
+    image = garments_gallery.items["image"][2]
+    assert main(["explain", model, image, "--out", str(tmp_path / "id"), *last]) == 0
+    assert list(png_sizes(tmp_path / "id")) == [f"{image}.png"]
+    prepared = ["explain", model, str(garments_set.folder), "--out", str(tmp_path / "set")]
+    assert main([*prepared, "--most", "2", *last]) == 0
+    n = len(garments_set.images)
+    assert f"2 pictures (of {n}; --most draws more)" in capsys.readouterr().out
+    first = garments_set.images["image"][0]
+    assert f"{first}.png" in png_sizes(tmp_path / "set")
+    for words, message in (
+        ([model, "nowhere.jpg"], "unknown image 'nowhere.jpg'"),
+        ([model, image, "--attributes", "lapels"], "did you mean 'lapel'"),
+        ([model, image, "-k", "0"], "at least 1"),
+        (["nowhere", str(garments_set.folder)], "no such run folder"),
+        (["garments", str(tmp_path / "nothing")], "no such folder"),
+    ):
+        assert main(["explain", *words, "--out", str(tmp_path / "new")]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "new").exists()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no")
+    broken = ["explain", model, str(tmp_path / "broken.png"), "--out", str(tmp_path / "new")]
+    assert main(broken) == 2
+    said = capsys.readouterr()
+    assert "left out: " in said.out
+    assert "no photo that can be used" in said.err
+    assert not (tmp_path / "new").exists()

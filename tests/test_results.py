@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -60,3 +61,29 @@ def test_the_quickstart_of_the_readme_is_the_committed_one():
         name = r"\*\*mean\*\*" if attribute == "mean" else attribute
         text = f"{row['MAP']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
         assert re.search(rf"\| {name} \| \**{re.escape(text)}", README), attribute
+
+
+def test_the_localisation_table_is_the_committed_result():
+    r = course.results("localisation-garments")
+    section = README.split("<!-- localisation-garments -->")[1].split("<!--")[0]
+    names = {"attention": "S", "gate": "gate", "product": "S × gate", "grad_cam": "Grad-CAM"}
+    networks = dict(zip(NETWORKS, ("triplet", "CSN", "ASEN", "ASENet_V2", "AG-MAN"), strict=True))
+    apart = pd.DataFrame(r["of each seed"])
+    assert len(r["seeds"]) >= 3
+    printed = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    trained = [row for row in r["table"] if row["weights"] == "trained"]
+    assert len(printed) == len(trained) + 2
+    assert {row["network"] for row in trained} == set(NETWORKS)
+    for row, line in zip(trained, printed[2:], strict=True):
+        same = apart["weights"].eq("trained") & apart["network"].eq(row["network"])
+        of_seeds = apart[same & apart["map"].eq(row["map"])]
+        cells = [f"{networks[row['network']]}: {names[row['map']]}"]
+        for measure in ("energy", "energy, others", "pointing", "IoU"):
+            assert row[measure] == pytest.approx(of_seeds[measure].mean(), abs=1e-3)
+            interval = seed_interval(of_seeds[measure].to_numpy())
+            assert row[f"{measure} ±"] == pytest.approx(interval, abs=1e-3)
+            cells.append(f"{row[measure]:.1f} ± {row[f'{measure} ±']:.1f}")
+        assert line == f"| {' | '.join(cells)} |"
+    for row, line in zip(r["table"][-2:], printed, strict=False):
+        assert row["weights"] == "none"
+        assert f"| {row['energy']:.1f} | {row['energy, others']:.1f} |" in line
