@@ -18,8 +18,9 @@ from agman_lib.explain import Explainer, OpenPhoto
 from agman_lib.gallery import Gallery, Query
 from agman_lib.overlays import mark
 
-SIDE, THUMBNAIL = 288, 96  # pixels on screen
+SIDE, THUMBNAIL = 272, 96  # pixels on screen
 PAGE = 8  # thumbnails at once
+ROWS = {"flex_flow": "row wrap"}  # side by side as far as there is room
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -90,8 +91,8 @@ class Strip(w.Box):
             button.layout.width = f"{THUMBNAIL}px"
             button.on_click(lambda _, n=n: chosen(self.images[n]))
             cells.append(w.VBox([self.pictures[n], self.captions[n], button]))
-            cells[-1].layout.width = f"{THUMBNAIL + 12}px"
-        super().__init__(cells, layout=w.Layout(flex_flow="row wrap"))
+            cells[-1].layout.width = f"{THUMBNAIL + 8}px"
+        super().__init__(cells, layout=ROWS)
 
     def show(
         self, images: Sequence[str], pictures: Sequence[bytes], captions: Sequence[str]
@@ -134,7 +135,10 @@ class Chooser(w.VBox):
         self.forth.on_click(lambda _: self._turn(PAGE))
         self.upload.observe(self._uploaded, "value")
         self._turn(0)
-        super().__init__([self.strip, w.HBox([self.back, self.forth, self.upload]), self.message])
+        for button in (self.back, self.forth, self.upload):
+            button.layout.width = "auto"
+        buttons = w.Box([self.back, self.forth, self.upload], layout=ROWS)
+        super().__init__([self.strip, buttons, self.message])
 
     def _turn(self, by: int) -> None:
         self.start += by

@@ -31,8 +31,8 @@ from agman_lib.figures import bars_of, explanation_row
 from agman_lib.gallery import Gallery, Query
 from agman_lib.overlays import explanation_grid, overlay
 from agman_lib.widget_parts import (
+    ROWS,
     SIDE,
-    THUMBNAIL,
     Chooser,
     Strip,
     Thumbnails,
@@ -71,10 +71,17 @@ class Panel(w.VBox):
         self.cam_key: tuple[Any, ...] | None = None  # the Grad-CAM map that is wanted
         for control in (self.network, self.attribute):
             control.observe(lambda _: self.refresh(), "value")
-        parts = [self.network, self.attribute, self.picture, self.status, self.about]
-        parts += [self.channels_title, self.channels]
-        parts += [w.HTML("<b>Nearest under this attribute</b>"), self.strip]
-        super().__init__(parts, layout=w.Layout(width=f"{5 * (THUMBNAIL + 12) + 24}px"))
+        looks = w.VBox([self.picture, self.status, self.about])
+        found = w.VBox([
+            self.channels_title,
+            self.channels,
+            w.HTML("<b>Nearest under this attribute</b>"),
+            self.strip,
+        ])  # fmt: skip
+        looks.layout.width = f"{SIDE + 8}px"
+        found.layout.flex, found.layout.min_width = "1 1 0", f"{SIDE + 8}px"
+        super().__init__([self.network, self.attribute, w.Box([looks, found], layout=ROWS)])
+        self.layout.min_width = f"{SIDE + 12}px"
 
     @property
     def explainer(self) -> Explainer:
@@ -208,8 +215,10 @@ class AttentionExplorer(w.VBox):
         self.regions = w.Checkbox(
             value=dataset is not None, description="true region", indent=False
         )
-        self.regions.disabled = dataset is None
         self.compare = w.Checkbox(value=False, description="two side by side", indent=False)
+        self.regions.disabled = dataset is None
+        for box in (self.regions, self.compare):
+            box.layout.width = "auto"
         self.against = w.Dropdown(
             options=[(f"nearest {n + 1}", n + 1) for n in range(k)],
             description="Grad-CAM compares with",
@@ -229,10 +238,11 @@ class AttentionExplorer(w.VBox):
             control.observe(lambda _: self._draw(), "value")
         controls = w.VBox([
             self.map,
-            w.Box([self.opacity, self.regions, self.compare], layout={"flex_flow": "row wrap"}),
+            w.Box([self.opacity, self.regions, self.compare], layout=ROWS),
             self.against,
         ])  # fmt: skip
-        super().__init__([self.chooser, controls, w.Box(layout=w.Layout(flex_flow="row wrap"))])
+        super().__init__([self.chooser, controls, w.Box(layout=ROWS)])
+        self._show_against()
         self.look_at(images[0])
         self._arrange()
 
@@ -293,12 +303,17 @@ class AttentionExplorer(w.VBox):
     def _arrange(self) -> None:
         if self.compare.value:
             self.panels[1].refresh()
+        for panel in self.shown:
+            panel.layout.width = "calc(50% - 4px)" if self.compare.value else "100%"
         self.children[2].children = self.shown
 
     def _draw(self) -> None:
-        self.against.layout.display = None if self.map.value == "grad_cam" else "none"
+        self._show_against()
         for panel in self.shown:
             panel.draw()
+
+    def _show_against(self) -> None:
+        self.against.layout.display = None if self.map.value == "grad_cam" else "none"
 
     # ------------------------------------------------------------------- Grad-CAM, behind the rest
 
