@@ -58,15 +58,6 @@ def words(name: str) -> str:
     return html.escape(name.replace("_", " "))
 
 
-def describe(widget: w.Widget, text: str) -> None:
-    """A text that shows when the pointer rests on a widget that has a description too.
-
-    The others, such as Image, have it in ipywidgets 8 alone, whose front end then draws an error.
-    """
-    if widget.has_trait("tooltip") and widget.has_trait("description"):
-        widget.tooltip = text
-
-
 # --------------------------------------------------------------------------- parts
 
 
@@ -104,8 +95,7 @@ class Strip(w.Box):
         for n, image in enumerate(images):
             self.pictures[n].value = pictures[n]
             self.captions[n].value = f"<small>{words(captions[n])}</small>"
-            for widget in (self.pictures[n], self.buttons[n]):
-                describe(widget, f"{image}: {captions[n]}")
+            self.buttons[n].tooltip = f"{image}: {captions[n]}"
 
 
 class Chooser(w.VBox):
@@ -204,7 +194,7 @@ def show_found(
     """A search's result in a strip: score, tick or cross where it is known, and the value."""
     images = list(found["image"])
     captions = [
-        f"{mark(explainer.right(photo, attribute, value))}{score:.2f} {value}"
+        f"{mark(explainer.right(photo, attribute, value))}{score:.2f} {value or 'no label'}"
         for score, value in zip(found["score"], found["value"], strict=True)
     ]
     strip.show(images, [thumbnails(image) for image in images], captions)

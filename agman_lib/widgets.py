@@ -39,7 +39,6 @@ from agman_lib.widget_parts import (
     about_photo,
     attribute_options,
     choice,
-    describe,
     png,
     show_found,
 )
@@ -111,21 +110,19 @@ class Panel(w.VBox):
         has = [
             text
             for text, values in (
-                ("<span style='color: #4c72b0'>blue: channel attention</span>", self.seen.channel),
-                ("<span style='color: #dd8452'>orange: mask</span>", self.seen.mask),
+                ("<span style='color: #4c72b0'>■</span> channel attention", self.seen.channel),
+                ("<span style='color: #dd8452'>■</span> mask", self.seen.mask),
             )
             if values is not None
         ]
         size = len(self.seen.embedding)
-        return f"The {size} channels, 0 to 1; {', '.join(has)}" if has else "No channel attention."
+        return f"{size} channels, 0 to 1: {', '.join(has)}" if has else "No channel attention."
 
     def draw(self) -> None:
         """Show the picture again: another map, opacity, or the true region."""
         with self.explorer.lock:
             heat, self.status.value = self.heat()
             self.picture.value = png(self.overlaid(heat))
-            shown = MAPS[self.explorer.map.value] if heat is not None else "photo"
-            describe(self.picture, f"{shown}, {self.attribute.value}")
 
     def overlaid(self, heat: np.ndarray | None) -> np.ndarray:
         """The picture on screen, uint8."""
@@ -144,7 +141,8 @@ class Panel(w.VBox):
         name, self.cam_key = self.explorer.map.value, None
         if name != "grad_cam":
             if name in self.seen.maps:
-                return self.seen.maps[name], ""
+                heat = self.seen.maps[name]
+                return heat, f"{MAPS[name]}: from {heat.min():.3f} to {heat.max():.3f}"
             return None, f"This network has no {MAPS[name]}; Grad-CAM works for every network."
         others = self.found["image"].tolist()
         rank = min(self.explorer.against.value, len(others))
@@ -405,7 +403,6 @@ class RetrievalExplorer(w.VBox):
         photo, attribute = self.photo, self.attribute.value
         self.back.disabled = not self.before
         self.query.value = png(photo.picture)
-        describe(self.query, "the query")
         self.about.value = "<b>Query</b><br>" + about_photo(self.explainer, photo, attribute)
         self.found = self.explainer.search(photo, attribute, self.k.value)
         show_found(self.strip, self.explainer, photo, attribute, self.found, self.thumbnails)

@@ -226,7 +226,8 @@ def test_grad_cam_says_that_it_works_and_the_rest_goes_on(explorer, monkeypatch)
     assert panel.status.value == WORKING
     plain = panel.picture.value
     explorer.map.value = "gate"  # while it works
-    assert panel.status.value == ""
+    gate = panel.seen.maps["gate"]
+    assert panel.status.value == f"spatial gate: from {gate.min():.3f} to {gate.max():.3f}"
     assert panel.picture.value != plain
     explorer.map.value = "grad_cam"
     panel.attribute.value = "pattern"
