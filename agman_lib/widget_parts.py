@@ -175,6 +175,16 @@ class Thumbnails:
         return self._made[image]
 
 
+def images_to_show(gallery: Gallery, images: Sequence[str] | None) -> list[str]:
+    """Ids to choose from, all of the gallery by default. Raises AgmanError for unknown or none."""
+    found = list(gallery.items["image"] if images is None else images)
+    for image in found:
+        gallery.row(image)
+    if not found:
+        raise AgmanError("images is empty: name at least one image of the gallery")
+    return found
+
+
 def choice(options: Any, description: str) -> w.ToggleButtons:
     """Buttons of which one is pressed, as wide as their text."""
     return w.ToggleButtons(

@@ -24,8 +24,8 @@ from conftest import ROOT
 from PIL import Image
 
 from agman_lib.explain import MAPS
+from agman_lib.widget_panel import WORKING
 from agman_lib.widget_parts import PAGE, SIDE
-from agman_lib.widgets import WORKING
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")

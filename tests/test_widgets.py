@@ -26,8 +26,9 @@ from agman_lib.overlays import overlay
 pytest.importorskip("ipywidgets")
 
 from agman_lib import widget_parts, widgets
+from agman_lib.widget_panel import WORKING
 from agman_lib.widget_parts import jpeg, png, uploaded
-from agman_lib.widgets import WORKING, AttentionExplorer, RetrievalExplorer
+from agman_lib.widgets import AttentionExplorer, RetrievalExplorer
 
 
 def pixels(picture: bytes) -> np.ndarray:
@@ -152,6 +153,11 @@ def test_two_side_by_side_have_an_attribute_and_a_network_each(garments_gallery,
         garments_gallery.embeddings,
         garments_gallery.root,
     )
+    for explorer, images, message in (
+        (AttentionExplorer, [], "at least one"), (RetrievalExplorer, ["nowhere"], "unknown image"),
+    ):  # fmt: skip
+        with pytest.raises(AgmanError, match=message):
+            explorer(garments_gallery, images=images)
     with pytest.raises(AgmanError, match="different attributes"):
         AttentionExplorer({"a": garments_gallery, "b": odd})
 
