@@ -108,7 +108,8 @@ def grad_cam(
         others: (B, D), unit embeddings of the images that they are compared with; taken as fixed.
 
     Raises:
-        AgmanError: an image is compared with itself: that cosine is 1 and has no gradient.
+        AgmanError: an image is compared with itself, or with one of the same embedding: that cosine
+            is 1 and has no gradient.
     """
     from pytorch_grad_cam import GradCAM
 
@@ -124,8 +125,8 @@ def grad_cam(
         cosine = (cam.outputs.detach() * others).sum(1)
     if (cosine > 1 - 1e-6).any():
         raise AgmanError(
-            "Grad-CAM of a photo's similarity to itself says nothing (its gradient is zero); "
-            "compare it with another photo"
+            "Grad-CAM of a photo's similarity to itself, or to one that the network cannot tell "
+            "from it, says nothing (a cosine of 1 has no gradient); compare it with another photo"
         )
     return maps
 

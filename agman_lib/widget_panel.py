@@ -44,7 +44,7 @@ class Panel(w.VBox):
         self.about, self.status = w.HTML(), w.HTML()
         self.channels = w.Image(format="png", width=SIDE, height=64)
         self.channels_title = w.HTML()
-        self.strip = Strip(explorer.k, "look at", explorer.look_at)
+        self.strip = Strip(explorer.k, "look at", explorer.pick)
         self.cam_key: tuple[Any, ...] | None = None  # the Grad-CAM map that is wanted
         for control in (self.network, self.attribute):
             control.observe(lambda _: self.refresh(), "value")
@@ -129,7 +129,7 @@ class Panel(w.VBox):
         other = others[rank - 1]
         self.cam_key = (
             self.network.value,
-            self.explorer.source_number,
+            self.explorer.source_number if self.photo.row is None else self.photo.row,
             self.attribute.value,
             other,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as w
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from agman_lib.errors import AgmanError
 from agman_lib.explain import Explainer, OpenPhoto
@@ -115,7 +116,7 @@ class Chooser(w.VBox):
         chosen: Callable[[Query], None],
     ) -> None:
         self.gallery, self.images, self.thumbnail, self.chosen = gallery, images, thumbnail, chosen
-        self.strip = Strip(PAGE, "photo", self._choose)
+        self.strip = Strip(PAGE, "photo", chosen)
         self.back = w.Button(description="earlier photos", disabled=True)
         self.forth = w.Button(description="more photos", disabled=len(images) <= PAGE)
         self.upload = w.FileUpload(accept="image/*", multiple=False, description="your own photo")
@@ -137,9 +138,18 @@ class Chooser(w.VBox):
         self.back.disabled = self.start == 0
         self.forth.disabled = self.start + PAGE >= len(self.images)
 
-    def _choose(self, image: str) -> None:
+    @contextmanager
+    def trouble(self) -> Iterator[None]:
+        """Whatever `AgmanError` comes up in the block is said under the thumbnails."""
         self.message.value = ""
-        self.chosen(image)
+        try:
+            yield
+        except AgmanError as error:
+            self.say_unusable(str(error))
+
+    def say_unusable(self, why: str) -> None:
+        """Say under the thumbnails why a photo is not shown."""
+        self.message.value = f"<b>This photo cannot be used.</b> {html.escape(why)}"
 
     def _uploaded(self, change: dict[str, Any]) -> None:
         file = uploaded(change["new"])
@@ -148,11 +158,10 @@ class Chooser(w.VBox):
         try:
             picture = self.gallery.photo(file[1])
         except AgmanError as error:
-            why = str(error).replace("image bytes", file[0], 1)
-            self.message.value = f"<b>This photo cannot be used.</b> {html.escape(why)}"
+            self.say_unusable(str(error).replace("image bytes", file[0], 1))
         else:
-            self.message.value = f"Your photo {html.escape(file[0])} (it stays in this notebook)."
             self.chosen(picture)
+            self.message.value = f"Your photo {html.escape(file[0])} (it stays in this notebook)."
         if isinstance(self.upload.value, tuple):
             self.upload.value = ()  # so that the same file can be given again
 
@@ -167,7 +176,11 @@ class Thumbnails:
     def __call__(self, image: str) -> bytes:
         """The bytes of an image, by its id."""
         if image not in self._made:
-            picture = Image.fromarray(self.explainer.picture(image))
+            try:
+                picture = Image.fromarray(self.explainer.picture(image))
+            except AgmanError:  # moved or damaged since the gallery was made
+                picture = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
+                ImageDraw.Draw(picture).text((8, 40), "cannot be read", "black")
             picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
             self._made[image] = jpeg(np.asarray(picture))
             while len(self._made) > self.keep:

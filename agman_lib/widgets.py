@@ -106,7 +106,7 @@ class AttentionExplorer(w.VBox):
             description="Grad-CAM compares with",
             style={"description_width": "initial"},
         )
-        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at)
+        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.pick)
         attributes, networks = self.gallery.attribute_names, list(self.explainers)
         self.source_number = 0
         self._source: Query = images[0]
@@ -134,13 +134,22 @@ class AttentionExplorer(w.VBox):
         return self.panels if self.compare.value else self.panels[:1]
 
     def look_at(self, source: Query) -> None:
-        """Look at another photo: an image id, or a picture."""
+        """Look at another photo: an image id, or a picture.
+
+        Raises:
+            AgmanError: no such image, or its file cannot be read; the explorer stays as it was.
+        """
+        opened = {name: e.open(source) for name, e in list(self.explainers.items())[:1]}
         with self.lock:
             self.source_number += 1
-            self._source = source
-            self._photos = {}
+            self._source, self._photos = source, opened
         for panel in self.shown:
             panel.refresh()
+
+    def pick(self, source: Query) -> None:
+        """As `look_at`, for a button: what is wrong is said beside the thumbnails."""
+        with self.chooser.trouble():
+            self.look_at(source)
 
     def photo(self, network: str) -> OpenPhoto:
         """The photo that is looked at, through a network's trunk; once for each photo."""
@@ -159,17 +168,17 @@ class AttentionExplorer(w.VBox):
         """
         rows = []
         for panel in self.shown:
-            explainer, name = panel.explainer, self.map.value
-            cam = None
-            if name == "grad_cam":
+            maps, cam = [self.map.value], None
+            if self.map.value == "grad_cam":
                 self.wait()
                 cam, _ = panel.heat()
+                maps = [] if cam is None else maps
             rows.append(
                 explanation_row(
-                    explainer,
+                    panel.explainer,
                     panel.photo,
                     panel.attribute.value,
-                    [name],
+                    maps,
                     k=self.k,
                     opacity=self.opacity.value,
                     regions=self.regions.value,
@@ -260,12 +269,12 @@ class RetrievalExplorer(w.VBox):
         self.k = w.IntSlider(value=k, min=1, max=self.MOST, description="how many")
         self.query = w.Image(format="png", width=SIDE // 2, height=SIDE // 2)
         self.about = w.HTML()
-        self.strip = Strip(self.MOST, "query", self.look_at)
+        self.strip = Strip(self.MOST, "query", self.pick)
         self.back = w.Button(description="query before", disabled=True)
         self.back.on_click(lambda _: self._back())
         self.before: list[OpenPhoto] = []
         self.photo = self.explainer.open(images[0])
-        self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at)
+        self.chooser = Chooser(gallery, images, self.thumbnails, self.pick)
         for control in (self.attribute, self.k):
             control.observe(lambda _: self.refresh(), "value")
         shown = w.HBox([self.query, w.VBox([self.about, self.back])])
@@ -273,10 +282,15 @@ class RetrievalExplorer(w.VBox):
         self.refresh()
 
     def look_at(self, source: Query) -> None:
-        """Make another photo the query: an image id, or a picture."""
-        self.before = [*self.before[-19:], self.photo]
-        self.photo = self.explainer.open(source)
+        """Make another photo the query: an image id, or a picture. Raises as `Explainer.open`."""
+        photo = self.explainer.open(source)
+        self.before, self.photo = [*self.before[-19:], self.photo], photo
         self.refresh()
+
+    def pick(self, source: Query) -> None:
+        """As `look_at`, for a button: what is wrong is said beside the thumbnails."""
+        with self.chooser.trouble():
+            self.look_at(source)
 
     def _back(self) -> None:
         self.photo = self.before.pop()

@@ -216,6 +216,27 @@ def test_one_lonely_photo_has_nothing_to_compare_with(tmp_path, garments_gallery
     explorer.close()
 
 
+def test_a_photo_that_has_gone_is_said_and_the_rest_goes_on(tmp_path, garments_gallery):
+    for n in range(3):
+        drawn(n).save(tmp_path / f"{n}.png")
+    small = Gallery.build(garments_gallery.model, garments_gallery.about, tmp_path)
+    (tmp_path / "1.png").unlink()
+    for made in (AttentionExplorer(small, k=2), RetrievalExplorer(small, k=2)):
+        grey = made.thumbnails("1.png")
+        assert grey != made.thumbnails("2.png")
+        made.chooser.strip.buttons[1].click()
+        assert "1.png: no such file" in made.chooser.message.value
+        made.chooser.strip.buttons[2].click()
+        assert made.chooser.message.value == ""
+        strip = made.strip if hasattr(made, "strip") else made.panels[0].strip
+        assert set(strip.images) == {"0.png", "1.png"}
+        with pytest.raises(AgmanError, match="no such file"):
+            made.look_at("1.png")
+        with pytest.raises(AgmanError, match="no such file"):
+            made.figure()
+        made.close()
+
+
 # --------------------------------------------------------------------------- Grad-CAM behind
 
 
@@ -263,6 +284,8 @@ def test_an_upload_that_is_in_the_gallery_is_not_compared_with_itself(explorer, 
     explorer.map.value = "grad_cam"
     explorer.wait()
     assert "to itself" in explorer.panels[0].status.value
+    shown = [a.get_title() for a in explorer.figure().axes]
+    assert "Grad-CAM" not in shown  # the figure shows no other map than the screen
     explorer.against.value = 2
     explorer.wait()
     assert "similarity to" in explorer.panels[0].status.value
