@@ -106,7 +106,7 @@ def explain(
         model: Gallery made by `agman index`, which is then searched. Or a run folder, a weights
             file of ours, or the word garments; then the photos are searched among themselves.
         photos: A photo; a folder of photos, with its subfolders; a prepared folder, whose true
-            regions are drawn; or the id of an image in the gallery.
+            regions are drawn (photos with a region first); or the id of an image in the gallery.
         out: Folder to make.
         attributes: Attributes to draw; by default all.
         k: How many of the nearest photos.
@@ -131,6 +131,11 @@ def explain(
         gallery = Gallery.build(*_network(model), photos if dataset is None else dataset)
         asked = {image: image for image in gallery.items["image"]}
         _say_left_out(gallery, "")
+    if dataset is not None and dataset.regions is not None:
+        known = set(dataset.regions["image"])
+        asked = dict(sorted(asked.items(), key=lambda item: item[0] not in known))
+        first = sum(name in known for name in list(asked)[:most])
+        print(f"{first} of the pictures have a true region; they come first")
     for name in attributes:
         gallery.attribute_index(name)
     explainer, written = Explainer(gallery, dataset), 0
@@ -145,7 +150,10 @@ def explain(
                 explanation_row(explainer, photo, attribute, list(MAPS), k=k)
                 for attribute in attributes or gallery.attribute_names
             ]
-            file = folder / f"{name.replace('/', '__')}.png"
+            plain = Path(name).with_suffix("").as_posix().replace("/", "__")
+            file = folder / f"{plain}.png"
+            if file.exists():  # of two photos that differ in their ending alone
+                file = folder / f"{name.replace('/', '__')}.png"
             explanation_grid(rows, name).savefig(file, dpi=100)
             written += 1
         if not written:

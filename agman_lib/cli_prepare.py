@@ -32,7 +32,8 @@ def prepare_garments(
         test_queries: Test queries of each attribute.
         test_candidates: Test candidates of each attribute.
         labels: one: a training image is labelled for one attribute, as in FashionAI; all: for
-            every attribute of its kind; every: validation and test images too, with all regions.
+            every attribute of its kind; every: validation and test images too, and all regions
+            of test images.
         seed: Of everything drawn.
     """
     from data_prep import garments

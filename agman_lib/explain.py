@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -83,7 +84,7 @@ def explain(model: RetrievalModel, features: Features, attribute: int) -> Explan
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The first of the first."""
+    """The one photo's, for the one attribute, of a tensor (1, 1, …)."""
     return tensor[0, 0].float().cpu().numpy()
 
 
@@ -171,6 +172,7 @@ class OpenPhoto:
     """A photo that has been through the trunk. Made by `Explainer.open`."""
 
     row: int | None  # its row in the gallery
+    file: Path | None  # where it lies, if it was not given as bytes or a PIL image
     picture: np.ndarray  # uint8 (H, W, 3): what the network sees
     features: Features  # of the trunk, each (1, …)
     embeddings: np.ndarray  # (A, D)
@@ -183,8 +185,7 @@ class Explainer:
 
     Args:
         gallery: the network, and what is retrieved.
-        dataset: the prepared folder that the gallery was built from, where its true regions are to
-            be drawn.
+        dataset: a prepared folder: photos that are its files have its true regions and values.
         keep: so many photos of the gallery stay open.
     """
 
@@ -194,6 +195,11 @@ class Explainer:
         self.gallery, self.model, self.keep = gallery, gallery.model.eval(), keep
         size, fit = gallery.about["image_size"], gallery.about["fit"]
         self._pixels = None if dataset is None else Pixels(dataset, size, fit)
+        self._of_file: dict[Path, int] = {}
+        if dataset is not None:
+            root = dataset.image_root.resolve()
+            self._of_file = {root / path: n for n, path in enumerate(dataset.images["path"])}
+        self._root = gallery.root.resolve()
         self._open: OrderedDict[int, OpenPhoto] = OrderedDict()
 
     def open(self, query: Query) -> OpenPhoto:
@@ -206,12 +212,21 @@ class Explainer:
         with torch.no_grad():
             features = self.model.trunk(self._input(picture))
             embeddings = self.model.head_all(features)[0].float().cpu().numpy()
-        photo = OpenPhoto(row, picture, features, embeddings)
+        photo = OpenPhoto(row, self._file(query, row), picture, features, embeddings)
         if row is not None:
             self._open[row] = photo
             while len(self._open) > self.keep:
                 self._open.popitem(last=False)
         return photo
+
+    def _file(self, query: Query, row: int | None) -> Path | None:
+        if row is not None:
+            return self._root / self.gallery.items["path"].iloc[row]
+        return Path(query).resolve() if isinstance(query, str | Path) else None
+
+    def in_dataset(self, image: str) -> bool:
+        """Whether an image of the gallery is a file of the data set."""
+        return self._file(image, self.gallery.row(image)) in self._of_file
 
     def picture(self, query: Query) -> np.ndarray:
         """A photo as the network sees it, uint8 (H, W, 3), without the network."""
@@ -261,8 +276,15 @@ class Explainer:
         return str(others.iloc[0]) if len(others) else None
 
     def value(self, photo: OpenPhoto, attribute: str) -> str:
-        """The known name of the photo's value, or an empty text."""
-        return "" if photo.row is None else str(self.gallery.items[attribute].iloc[photo.row])
+        """The known name of the photo's value, several joined by " | "; or an empty text."""
+        if photo.row is not None:
+            return str(self.gallery.items[attribute].iloc[photo.row])
+        if self._pixels is None or photo.file not in self._of_file:
+            return ""
+        dataset = self._pixels.dataset
+        labels = dataset.labels[dataset.labels["attribute"].eq(attribute)]
+        image = dataset.images["image"].iloc[self._of_file[photo.file]]
+        return SEVERAL.join(labels.loc[labels["image"].eq(image), "value"])
 
     def right(self, photo: OpenPhoto, attribute: str, value: str) -> bool | None:
         """Whether a value's name is one of the photo's; None where one of the two is not known."""
@@ -271,10 +293,10 @@ class Explainer:
 
     def boxes(self, photo: OpenPhoto, attribute: str) -> np.ndarray:
         """True regions (R, 4) in the picture's pixels, x0, y0, x1, y1; R is 0 where unknown."""
-        if self._pixels is None or photo.row is None:
+        if self._pixels is None or photo.file not in self._of_file:
             return np.zeros((0, 4))
         dataset = self._pixels.dataset
-        image = self.gallery.items["image"].iloc[photo.row]
-        if attribute not in dataset.attribute_names or image not in set(dataset.images["image"]):
+        if attribute not in dataset.attribute_names:
             return np.zeros((0, 4))
-        return self._pixels.boxes(dataset.image_index(image), dataset.attribute_index(attribute))
+        image = self._of_file[photo.file]
+        return self._pixels.boxes(image, dataset.attribute_index(attribute))

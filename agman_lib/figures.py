@@ -146,7 +146,7 @@ def explanation_row(
         pictures=pictures,
         bars=bars_of(seen) if channels else None,
         found=[explainer.picture(r.image) for r in rows],
-        captions=[f"{r.score:.2f} {r.value}".strip() for r in rows],
+        captions=[f"{r.score:.2f}\n{r.value}".strip() for r in rows],
         right=[explainer.right(photo, attribute, r.value) for r in rows],
     )
 

@@ -118,7 +118,7 @@ def explanation_grid(rows: Sequence[ExplanationRow], title: str) -> Figure:
     n_pictures = max(len(r.pictures) for r in rows)
     n_bars = int(any(r.bars is not None for r in rows))
     n_columns = n_pictures + n_bars + max(len(r.found) for r in rows)
-    figure = Figure(figsize=(1.25 * n_columns + 1.1, 1.6 * len(rows) + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.25 * n_columns + 1.1, 1.75 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         for cell in line:

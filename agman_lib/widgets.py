@@ -64,7 +64,8 @@ class AttentionExplorer(w.VBox):
     computed in the background.
 
     Raises:
-        AgmanError: the galleries have different attributes; an unknown image, or none.
+        AgmanError: the galleries have different attributes or photos; the data set has none of the
+            photos; an unknown image, or none.
     """
 
     def __init__(
@@ -81,12 +82,19 @@ class AttentionExplorer(w.VBox):
         names = {tuple(g.attribute_names) for g in galleries.values()}
         if len(names) != 1:
             raise AgmanError("the galleries have different attributes; give galleries of one set")
+        if len({tuple(g.items["image"]) for g in galleries.values()}) != 1:
+            raise AgmanError("the galleries have different photos; build them from the same ones")
         first = next(iter(self.explainers.values()))
         self.thumbnails = Thumbnails(first)
         self.lock = threading.RLock()
         self.cams: OrderedDict[tuple[Any, ...], np.ndarray | str] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, "grad-cam")
         images = images_to_show(self.gallery, images)
+        if dataset is not None and not any(first.in_dataset(image) for image in images):
+            raise AgmanError(
+                f"{dataset.folder}: none of the gallery's photos is a file of this data set, so it "
+                "knows no true regions of them; give the one that the gallery was built from"
+            )
 
         every = dict.fromkeys(m for e in self.explainers.values() for m in e.map_names)
         self.map = choice([(MAPS[name], name) for name in every], "map")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ from conftest import lively_network as network
 from PIL import Image
 
 from agman_lib.cli import main
+from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError
 from agman_lib.explain import MAPS, Explainer, explain, grad_cam
 from agman_lib.figures import bars_of, explanation_row
@@ -31,6 +35,7 @@ from agman_lib.models import NETWORKS, build_model
 from agman_lib.overlays import TRUTH, channel_bars, explanation_grid, overlay, upsample
 from agman_lib.pixels import Pixels, fit_boxes, fit_image
 from agman_lib.report import model_facts
+from agman_lib.widgets import AttentionExplorer
 
 
 @pytest.fixture
@@ -175,6 +180,24 @@ def test_an_upload_and_a_row_of_the_same_photo_agree(explainer, garments_set):
     assert explainer.nearest_other(found) == found["image"].iloc[1]
     assert explainer.value(own, "lapel") == ""
     assert len(explainer.boxes(own, "lapel")) == 0
+
+
+def test_values_and_boxes_go_by_the_file_and_not_by_its_name(garments_set, garments_gallery, tmp_path):  # noqa: E501  # fmt: skip
+    region = garments_set.regions.iloc[0]
+    path = garments_set.paths[garments_set.image_index(region["image"])]
+    few = Gallery.build(garments_gallery.model, garments_gallery.about, garments_set.paths[:2])
+    explainer = Explainer(few, garments_set)  # a photo of the data set that is not in the gallery
+    photo = explainer.open(path)
+    assert photo.row is None
+    assert len(explainer.boxes(photo, region["attribute"])) > 0
+    assert explainer.value(photo, region["attribute"]) != ""
+    copied = Path(shutil.copytree(garments_set.folder, tmp_path / "copy"))
+    other = Explainer(garments_gallery, PreparedDataset.load(copied))  # the same names elsewhere
+    assert len(other.boxes(other.open(region["image"]), region["attribute"])) == 0
+    with pytest.raises(AgmanError, match="none of the gallery's photos"):
+        AttentionExplorer(garments_gallery, PreparedDataset.load(copied))
+    with pytest.raises(AgmanError, match="different photos"):
+        AttentionExplorer({"a": garments_gallery, "b": few})
 
 
 def test_values_marks_and_boxes_are_those_of_the_data_set(explainer, garments_set):
@@ -367,14 +390,14 @@ def test_explain_draws_a_picture_for_each_photo_and_names_what_is_broken(tmp_pat
     assert "broken.jpg: cannot be decoded" in said
     assert "3 pictures" in said
     sizes = png_sizes(tmp_path / "out")
-    assert list(sizes) == ["a.png.png", "b.png.png", "sub__a.png.png"]
+    assert list(sizes) == ["a.png", "b.png", "sub__a.png"]
     assert len(set(sizes.values())) == 1
     assert main([*words, "--attributes", "lapel"]) == 2  # the folder is there
     assert "exists already" in capsys.readouterr().err
     alone = ["explain", "garments", str(photos / "a.png"), "--attributes", "lapel", "closure"]
     assert main([*alone, "--out", str(tmp_path / "alone")]) == 0
-    width, height = png_sizes(tmp_path / "alone")["a.png.png"]
-    assert (width < sizes["a.png.png"][0], height) == (True, sizes["a.png.png"][1])  # none found
+    width, height = png_sizes(tmp_path / "alone")["a.png"]
+    assert (width < sizes["a.png"][0], height) == (True, sizes["a.png"][1])  # none found
 
 
 def test_explain_searches_a_gallery(tmp_path, garments_gallery, garments_set, capsys):
@@ -387,8 +410,8 @@ def test_explain_searches_a_gallery(tmp_path, garments_gallery, garments_set, ca
     assert main([*prepared, "--most", "2", *last]) == 0
     n = len(garments_set.images)
     assert f"2 pictures (of {n}; --most draws more)" in capsys.readouterr().out
-    first = garments_set.images["image"][0]
-    assert f"{first}.png" in png_sizes(tmp_path / "set")
+    marked = set(garments_set.regions["image"])  # those with a region come first
+    assert {name.removesuffix(".png") for name in png_sizes(tmp_path / "set")} <= marked
     for words, message in (
         ([model, "nowhere.jpg"], "unknown image 'nowhere.jpg'"),
         ([model, image, "--attributes", "lapels"], "did you mean 'lapel'"),
