@@ -78,7 +78,7 @@ def test_killed_at_random_moments_and_resumed_it_is_the_same_run(tiny, tmp_path,
     broken = config.changed(out=str(tmp_path / "broken"))
     moments = random.Random(sampler)
     kills = 0
-    for _ in range(200):
+    for attempt in range(200):
         child = FORK.Process(target=train, args=(broken, True))
         child.start()
         # Until 10 have struck, kill early enough that most strike while it trains.
@@ -93,7 +93,7 @@ def test_killed_at_random_moments_and_resumed_it_is_the_same_run(tiny, tmp_path,
             break
         # It was through before the kill: begin a new one.
         assert_same_run(config, broken)
-        broken = config.changed(out=str(tmp_path / f"broken-{kills}"))
+        broken = config.changed(out=str(tmp_path / f"broken-{attempt}"))
     assert kills >= 10
     assert_same_run(config, broken)
     assert not list(Path(broken.out).glob(".*partial"))
