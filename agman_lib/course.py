@@ -151,6 +151,7 @@ def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     figure.set_size_inches(scale * width, scale * height)
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
+    figure.set_size_inches(width, height)
     Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     source = f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
     image = f'<img alt="{html.escape(alt)}" src="{source}" style="max-width: 100%">'

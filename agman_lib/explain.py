@@ -16,8 +16,8 @@ what is there; how often they mark the right place is measured in `agman_lib.loc
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -177,6 +177,11 @@ class OpenPhoto:
     features: Features  # of the trunk, each (1, …)
     embeddings: np.ndarray  # (A, D)
 
+    @property
+    def query(self) -> int | np.ndarray:
+        """How the gallery is asked about it without the network."""
+        return self.embeddings if self.row is None else self.row
+
 
 class Explainer:
     """A gallery's network, asked about one photo after another and one attribute after another.
@@ -192,7 +197,7 @@ class Explainer:
     def __init__(
         self, gallery: Gallery, dataset: PreparedDataset | None = None, keep: int = 16
     ) -> None:
-        self.gallery, self.model, self.keep = gallery, gallery.model.eval(), keep
+        self.gallery, self.model = gallery, gallery.model.eval()
         size, fit = gallery.about["image_size"], gallery.about["fit"]
         self._pixels = None if dataset is None else Pixels(dataset, size, fit)
         self._of_file: dict[Path, int] = {}
@@ -200,24 +205,19 @@ class Explainer:
             root = dataset.image_root.resolve()
             self._of_file = {root / path: n for n, path in enumerate(dataset.images["path"])}
         self._root = gallery.root.resolve()
-        self._open: OrderedDict[int, OpenPhoto] = OrderedDict()
+        self._open_row = lru_cache(keep)(lambda row: self._through_trunk(row, row))
 
     def open(self, query: Query) -> OpenPhoto:
         """A photo, through the trunk. Raises AgmanError where it cannot be decoded or found."""
         row = self.gallery.row(query)
-        if row is not None and row in self._open:
-            self._open.move_to_end(row)
-            return self._open[row]
+        return self._through_trunk(query, None) if row is None else self._open_row(row)
+
+    def _through_trunk(self, query: Query, row: int | None) -> OpenPhoto:
         picture = self.picture(query)
         with torch.no_grad():
             features = self.model.trunk(self._input(picture))
             embeddings = self.model.head_all(features)[0].float().cpu().numpy()
-        photo = OpenPhoto(row, self._file(query, row), picture, features, embeddings)
-        if row is not None:
-            self._open[row] = photo
-            while len(self._open) > self.keep:
-                self._open.popitem(last=False)
-        return photo
+        return OpenPhoto(row, self._file(query, row), picture, features, embeddings)
 
     def _file(self, query: Query, row: int | None) -> Path | None:
         if row is not None:
@@ -267,8 +267,7 @@ class Explainer:
 
     def search(self, photo: OpenPhoto, attribute: str, k: int = 5) -> pd.DataFrame:
         """As `Gallery.search`; the photo goes through no network again."""
-        query = photo.embeddings if photo.row is None else photo.row
-        return self.gallery.search(query, attribute, k)
+        return self.gallery.search(photo.query, attribute, k)
 
     def nearest_other(self, found: pd.DataFrame) -> str | None:
         """The first image of a search's result that is not the photo itself; None without one."""

@@ -126,7 +126,7 @@ def explanation_row(
         cam: a Grad-CAM map; without it that of the similarity to the nearest other photo.
         regions: draw the true regions, where they are known.
         channels: with the channel attention, where the network has it.
-        scale: as in `plots.overlay`.
+        scale: as in `overlays.overlay`.
     """
     seen, found = explainer.explain(photo, attribute), explainer.search(photo, attribute, k)
     boxes = explainer.boxes(photo, attribute) if regions else ()

@@ -24,10 +24,10 @@ import pandas as pd
 import torch
 
 from agman_lib.dataset import PreparedDataset
-from agman_lib.embed import embed
 from agman_lib.errors import AgmanError
 from agman_lib.evaluate import retrieval_tasks
 from agman_lib.explain import grad_cam, spatial_maps
+from agman_lib.gallery_files import embed_pixels
 from agman_lib.intervals import seed_interval
 from agman_lib.models import RetrievalModel
 from agman_lib.overlays import upsample
@@ -95,8 +95,8 @@ def localise(
 ) -> pd.DataFrame:
     """Measure a network's maps on the queries whose region is known.
 
-    Grad-CAM is of the similarity to the first candidate with the query's value, which is the same
-    pair for every network.
+    The network is put in evaluation mode. Grad-CAM is of the similarity to the first candidate with
+    the query's value, which is the same pair for every network.
 
     Returns:
         One row a query and map: map (as in `explain.MAPS`), attribute (its name), image (its
@@ -107,14 +107,14 @@ def localise(
     """
     pairs = _pairs(dataset, pixels, split)
     model.eval()
-    others = embed_under_all(model, pixels, np.array([p.other for p in pairs]), batch_size)
     rows = []
     starts = range(0, len(pairs), batch_size)
     for start in bar(starts, progress, unit="batch"):
         part = pairs[start : start + batch_size]
         images = normalize(pixels.take(np.array([p.image for p in part])))
         images = images.to(next(model.parameters()).device)
-        maps = _all_maps(model, images, others[start : start + batch_size])
+        others = embed_pixels(model, [*pixels.take(np.array([p.other for p in part])).numpy()])
+        maps = _all_maps(model, images, others)
         for name, heats in maps.items():
             for pair, heat in zip(part, heats, strict=True):
                 rows.append({"map": name, **pair.row(dataset), **_measure(heat, pair)})
@@ -149,15 +149,6 @@ def _pairs(dataset: PreparedDataset, pixels: Pixels, split: str) -> list[_Pair]:
             "the built-in garments have them (`agman prepare garments`)"
         )
     return pairs
-
-
-def embed_under_all(
-    model: RetrievalModel, pixels: Pixels, images: np.ndarray, batch_size: int = 64
-) -> np.ndarray:
-    """Unit embeddings (N, A, D) of these images (N,) under every attribute."""
-    a = model.n_attributes
-    every = np.tile(np.arange(a), len(images))
-    return embed(model, pixels, np.repeat(images, a), every, batch_size).reshape(len(images), a, -1)
 
 
 def _all_maps(

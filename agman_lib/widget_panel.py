@@ -44,7 +44,7 @@ class Panel(w.VBox):
         self.about, self.status = w.HTML(), w.HTML()
         self.channels = w.Image(format="png", width=SIDE, height=64)
         self.channels_title = w.HTML()
-        self.strip = Strip(explorer.k, "look at", explorer.pick)
+        self.strip = Strip(explorer.k, "look at", explorer.chooser.pick)
         self.cam_key: tuple[Any, ...] | None = None  # the Grad-CAM map that is wanted
         for control in (self.network, self.attribute):
             control.observe(lambda _: self.refresh(), "value")
@@ -75,6 +75,7 @@ class Panel(w.VBox):
         explainer, photo, attribute = self.explainer, self.photo, self.attribute.value
         self.seen = explainer.explain(photo, attribute)
         self.found = explainer.search(photo, attribute, self.explorer.k)
+        self.boxes = explainer.boxes(photo, attribute)
         self.about.value = about_photo(explainer, photo, attribute)
         bars = bars_of(self.seen)
         self.channels.layout.display = None if bars is not None else "none"
@@ -105,12 +106,11 @@ class Panel(w.VBox):
     def overlaid(self, heat: np.ndarray | None) -> np.ndarray:
         """The picture on screen, uint8."""
         explorer, picture = self.explorer, self.photo.picture
-        boxes = self.explainer.boxes(self.photo, self.attribute.value)
         return overlay(
             picture,
             heat,
             explorer.opacity.value,
-            boxes if explorer.regions.value else (),
+            self.boxes if explorer.regions.value else (),
             explorer.scale(picture),
         )
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -116,7 +114,7 @@ class Chooser(w.VBox):
         chosen: Callable[[Query], None],
     ) -> None:
         self.gallery, self.images, self.thumbnail, self.chosen = gallery, images, thumbnail, chosen
-        self.strip = Strip(PAGE, "photo", chosen)
+        self.strip = Strip(PAGE, "photo", self.pick)
         self.back = w.Button(description="earlier photos", disabled=True)
         self.forth = w.Button(description="more photos", disabled=len(images) <= PAGE)
         self.upload = w.FileUpload(accept="image/*", multiple=False, description="your own photo")
@@ -138,12 +136,11 @@ class Chooser(w.VBox):
         self.back.disabled = self.start == 0
         self.forth.disabled = self.start + PAGE >= len(self.images)
 
-    @contextmanager
-    def trouble(self) -> Iterator[None]:
-        """Whatever `AgmanError` comes up in the block is said under the thumbnails."""
+    def pick(self, source: Query) -> None:
+        """Choose a photo by a button: what is wrong with it is said under the thumbnails."""
         self.message.value = ""
         try:
-            yield
+            self.chosen(source)
         except AgmanError as error:
             self.say_unusable(str(error))
 
@@ -166,26 +163,15 @@ class Chooser(w.VBox):
             self.upload.value = ()  # so that the same file can be given again
 
 
-class Thumbnails:
-    """JPEG bytes of a gallery's images, each made once; the last few hundred are kept."""
-
-    def __init__(self, explainer: Explainer, keep: int = 512) -> None:
-        self.explainer, self.keep = explainer, keep
-        self._made: OrderedDict[str, bytes] = OrderedDict()
-
-    def __call__(self, image: str) -> bytes:
-        """The bytes of an image, by its id."""
-        if image not in self._made:
-            try:
-                picture = Image.fromarray(self.explainer.picture(image))
-            except AgmanError:  # moved or damaged since the gallery was made
-                picture = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
-                ImageDraw.Draw(picture).text((8, 40), "cannot be read", "black")
-            picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
-            self._made[image] = jpeg(np.asarray(picture))
-            while len(self._made) > self.keep:
-                self._made.popitem(last=False)
-        return self._made[image]
+def thumbnail(explainer: Explainer, image: str) -> bytes:
+    """A small picture of one of the gallery's images, by its id, as JPEG bytes."""
+    try:
+        picture = Image.fromarray(explainer.picture(image))
+    except AgmanError:  # moved or damaged since the gallery was made
+        picture = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
+        ImageDraw.Draw(picture).text((8, 40), "cannot be read", "black")
+    picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
+    return jpeg(np.asarray(picture))
 
 
 def images_to_show(gallery: Gallery, images: Sequence[str] | None) -> list[str]:
@@ -212,7 +198,7 @@ def attribute_options(gallery: Gallery) -> list[tuple[str, str]]:
 
 def show_found(
     strip: Strip, explainer: Explainer, photo: OpenPhoto, attribute: str, found: pd.DataFrame,
-    thumbnails: Thumbnails,
+    thumbnails: Callable[[str], bytes],
 ) -> None:  # fmt: skip
     """A search's result in a strip: score, tick or cross where it is known, and the value."""
     images = list(found["image"])
@@ -228,9 +214,8 @@ def about_photo(explainer: Explainer, photo: OpenPhoto, attribute: str) -> str:
     value = explainer.value(photo, attribute)
     if value:
         return f"{words(attribute)}: <b>{words(value)}</b> (label)"
-    query = photo.embeddings if photo.row is None else photo.row
     try:
-        vote = explainer.gallery.guess(query, attribute).iloc[0]
+        vote = explainer.gallery.guess(photo.query, attribute).iloc[0]
     except AgmanError:  # no image of the gallery has a known value
         return f"{words(attribute)}: not known"
     share = f"{vote['share']:.0%} of its neighbours' votes, no certainty"

@@ -17,6 +17,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any
 
 import ipywidgets as w
@@ -35,13 +36,13 @@ from agman_lib.widget_parts import (
     SIDE,
     Chooser,
     Strip,
-    Thumbnails,
     about_photo,
     attribute_options,
     choice,
     images_to_show,
     png,
     show_found,
+    thumbnail,
 )
 
 KEPT = 64  # Grad-CAM maps
@@ -85,7 +86,7 @@ class AttentionExplorer(w.VBox):
         if len({tuple(g.items["image"]) for g in galleries.values()}) != 1:
             raise AgmanError("the galleries have different photos; build them from the same ones")
         first = next(iter(self.explainers.values()))
-        self.thumbnails = Thumbnails(first)
+        self.thumbnails = lru_cache(512)(partial(thumbnail, first))
         self.lock = threading.RLock()
         self.cams: OrderedDict[tuple[Any, ...], np.ndarray | str] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, "grad-cam")
@@ -114,7 +115,7 @@ class AttentionExplorer(w.VBox):
             description="Grad-CAM compares with",
             style={"description_width": "initial"},
         )
-        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.pick)
+        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at)
         attributes, networks = self.gallery.attribute_names, list(self.explainers)
         self.source_number = 0
         self._source: Query = images[0]
@@ -153,11 +154,6 @@ class AttentionExplorer(w.VBox):
             self._source, self._photos = source, opened
         for panel in self.shown:
             panel.refresh()
-
-    def pick(self, source: Query) -> None:
-        """As `look_at`, for a button: what is wrong is said beside the thumbnails."""
-        with self.chooser.trouble():
-            self.look_at(source)
 
     def photo(self, network: str) -> OpenPhoto:
         """The photo that is looked at, through a network's trunk; once for each photo."""
@@ -272,17 +268,17 @@ class RetrievalExplorer(w.VBox):
             raise AgmanError(f"k must be 1 to {self.MOST}, not {k}")
         images = images_to_show(gallery, images)
         self.explainer, self.gallery = Explainer(gallery), gallery
-        self.thumbnails = Thumbnails(self.explainer)
+        self.thumbnails = lru_cache(512)(partial(thumbnail, self.explainer))
         self.attribute = choice(attribute_options(gallery), "attribute")
         self.k = w.IntSlider(value=k, min=1, max=self.MOST, description="how many")
         self.query = w.Image(format="png", width=SIDE // 2, height=SIDE // 2)
         self.about = w.HTML()
-        self.strip = Strip(self.MOST, "query", self.pick)
         self.back = w.Button(description="query before", disabled=True)
         self.back.on_click(lambda _: self._back())
         self.before: list[OpenPhoto] = []
         self.photo = self.explainer.open(images[0])
-        self.chooser = Chooser(gallery, images, self.thumbnails, self.pick)
+        self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at)
+        self.strip = Strip(self.MOST, "query", self.chooser.pick)
         for control in (self.attribute, self.k):
             control.observe(lambda _: self.refresh(), "value")
         shown = w.HBox([self.query, w.VBox([self.about, self.back])])
@@ -294,11 +290,6 @@ class RetrievalExplorer(w.VBox):
         photo = self.explainer.open(source)
         self.before, self.photo = [*self.before[-19:], self.photo], photo
         self.refresh()
-
-    def pick(self, source: Query) -> None:
-        """As `look_at`, for a button: what is wrong is said beside the thumbnails."""
-        with self.chooser.trouble():
-            self.look_at(source)
 
     def _back(self) -> None:
         self.photo = self.before.pop()

@@ -54,8 +54,7 @@ def clean(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
             for output in cell.outputs:
                 if VIEW in output.get("data", {}):  # worthless without its kernel
                     output.data = {"text/plain": "(interactive: run this cell)"}
-            for output in cell.outputs:  # a training epoch's seconds
-                if output.output_type == "stream":
+                if output.output_type == "stream":  # a training epoch's seconds
                     output.text = re.sub(r"(?m)(\(random [\d.]+\)); \d+ s$", r"\1", output.text)
     return nb
 
