@@ -7,7 +7,6 @@ Nothing here unpickles objects: ``.pth``/``.pt``/``.tar`` files are read with
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 import warnings
@@ -21,27 +20,10 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from agman_lib.errors import AgmanError
+from agman_lib.folders import write_whole
 from agman_lib.models import RetrievalModel, from_description
 
 FORMAT = "agman-1"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name, flushed to disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all; numbers exactly as computed."""
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def save_model(

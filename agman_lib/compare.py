@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from agman_lib.checkpoints import write_json
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError, unknown
 from agman_lib.evaluate import per_query_scores, random_scores
+from agman_lib.folders import write_json
 from agman_lib.intervals import bootstrap_interval, seed_interval, sign_flip_p
 from agman_lib.models import NETWORKS
 from agman_lib.pixels import Pixels

@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from agman_lib.checkpoints import load_model, save_model, write_json, write_whole
+from agman_lib.checkpoints import load_model, save_model
 from agman_lib.cores import usable_cores
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError
-from agman_lib.folders import whole_folder
+from agman_lib.folders import whole_folder, write_json, write_whole
 from agman_lib.images import decode_image, upright_rgb
 from agman_lib.models import RetrievalModel, without_class_branch
 from agman_lib.pixels import fit_image, normalize

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from agman_lib.checkpoints import load_model, write_json
+from agman_lib.checkpoints import load_model
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
 from agman_lib.evaluate import Relevance
+from agman_lib.folders import write_json
 from agman_lib.models import NO_PARTS, Parts, RetrievalModel, build_model, from_description
 from agman_lib.pixels import Pixels
 from agman_lib.report import (

@@ -27,13 +27,12 @@ from agman_lib.batches import EpochBatches
 from agman_lib.checkpoints import (
     load_tensors,
     save_model,
-    write_json,
-    write_whole,
 )
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
 from agman_lib.errors import AgmanError
+from agman_lib.folders import write_json, write_whole
 from agman_lib.losses import TrainingStep
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.progress import bar

@@ -22,10 +22,10 @@ from torch.nn import functional
 
 import agman_lib
 from agman_lib.backbone import MultiLevelBackbone
-from agman_lib.checkpoints import write_json
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import Labels, PreparedDataset
 from agman_lib.devices import repeatable
+from agman_lib.folders import write_json
 from agman_lib.pixels import Pixels, normalize
 from agman_lib.probes import pooled_features, probe_table
 from agman_lib.train import train

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from agman_lib.checkpoints import write_json
 from agman_lib.dataset import PreparedDataset
+from agman_lib.folders import write_json
 from agman_lib.localisation import (
     THRESHOLD,
     by_attribute,

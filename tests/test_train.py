@@ -118,7 +118,7 @@ def test_what_looks_on_after_each_epoch_may_stop_the_run(tiny, finished, tmp_pat
 def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
     finished, monkeypatch
 ):
-    from agman_lib import checkpoints
+    from agman_lib import folders
 
     file = Path(finished.out) / "last.pt"
     good = file.read_bytes()
@@ -126,9 +126,9 @@ def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
     def disk_full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", disk_full)
+    monkeypatch.setattr(folders.os, "fsync", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoints.write_whole(file, b"half")
+        folders.write_whole(file, b"half")
     assert file.read_bytes() == good
     assert [p.name for p in file.parent.glob(".*")] == []
 
