@@ -229,6 +229,19 @@ def test_the_mean_row_is_weighted_by_queries(squares):
     assert table.loc["side", "low"] == table.loc["side", "high"] == pytest.approx(10)
 
 
+def test_the_interval_of_the_mean_is_weighted_by_queries_too(squares):
+    # 90 queries that all score 0.8, and 10 that score 0 or 1: the mean can vary by a tenth only.
+    certain, varied = np.full(90, 0.8), np.tile([0.0, 1.0], 5)
+    scores = [
+        evaluate.QueryScores(a, ap, np.full(len(ap), 0.2), np.ones((len(ap), 2), bool))
+        for a, ap in enumerate((certain, varied))
+    ]
+    table = retrieval_table(squares, scores)
+    interval = table[["low", "high"]]
+    assert tuple(interval.loc["side"]) != (50, 50)
+    np.testing.assert_allclose(interval.loc["mean"], 0.9 * 80 + 0.1 * interval.loc["side"])
+
+
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(0)
     covered = 0

@@ -183,6 +183,23 @@ def test_resnet_weights_reach_the_backbone(tmp_path):
         build_model("agman", 2, "resnet34", str(tmp_path / "resnet18.pth"))
 
 
+def test_imagenet_weights_are_the_published_starting_point(monkeypatch):
+    """The older of torchvision's two; for a ResNet-50, DEFAULT is the newer."""
+    import torchvision
+
+    published = torchvision.models.resnet50(weights=None).state_dict()
+    asked = []
+
+    def downloaded(member, **_):
+        asked.append(member)
+        return dict(published)
+
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", downloaded)
+    model = build_model("agman", 2, "resnet50", "imagenet")
+    assert asked == [torchvision.models.ResNet50_Weights.IMAGENET1K_V1]
+    assert torch.equal(model.backbone.stem[0].weight, published["conv1.weight"])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

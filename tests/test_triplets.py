@@ -148,3 +148,23 @@ def test_listed_triplets(squares: PreparedDataset):
     )
     t = listed_triplets(replace(squares, triplets=table), "train")
     assert (t.anchor, t.negative, t.positive, t.attribute) == (3, 1, 2, 1)
+
+
+def test_anchor_and_positive_are_any_two_images_of_the_value():
+    index = LabelIndex(labels([(i, 0, 0) for i in range(4)] + [(4, 0, 1)]))
+    t = index.sample(24_000, np.random.default_rng(0))
+    pairs = np.zeros((4, 4))
+    np.add.at(pairs, (t.anchor, t.positive), 1)
+    np.testing.assert_allclose(pairs / len(t), (1 - np.eye(4)) / 12, atol=0.01)
+
+
+def test_batches_draw_attributes_values_and_images_uniformly_and_none_twice():
+    # 3 attributes with 4 values of 5 images each: image = value's number * 5 + place.
+    rows = [(5 * v + i, v // 4, v % 4) for v in range(12) for i in range(5)]
+    index, rng, n = LabelIndex(labels(rows)), np.random.default_rng(0), 3000
+    batches = [index.draw_batch(2, 3, 2, rng) for _ in range(n)]
+    for batch in batches[:100]:
+        assert len(set(batch.image)) == 2 * 3 * 2
+        assert len(set(zip(batch.attribute, batch.value, strict=True))) == 2 * 3
+    images = np.bincount(np.concatenate([b.image for b in batches]), minlength=60)
+    np.testing.assert_allclose(images / n, 2 / 3 * 3 / 4 * 2 / 5, atol=0.04)
