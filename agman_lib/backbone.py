@@ -94,7 +94,9 @@ class MultiLevelBackbone(nn.Module):
     def load_resnet(self, state: dict[str, Tensor], where: str) -> None:
         """Copy the weights of a torchvision ResNet (``conv1.weight``, ``layer1.…``, ``fc.…``).
 
-        The 1000-class ``fc`` is left out, and layer4 where there is no class branch.
+        The 1000-class ``fc`` is left out, and layer4 where there is no class branch. Batch norm's
+        counters ``num_batches_tracked`` may be missing, as in files older than PyTorch 0.4.1; no
+        result depends on them.
 
         Raises:
             AgmanError: a weight is missing or has another shape (another ResNet).
@@ -107,6 +109,8 @@ class MultiLevelBackbone(nn.Module):
             first, _, rest = key.partition(".")
             found[f"{stem.get(first, first)}.{rest}"] = value
         for key, value in wanted.items():
+            if key.endswith("num_batches_tracked"):
+                found.setdefault(key, value)
             if key not in found or found[key].shape != value.shape:
                 raise AgmanError(
                     f"{where}: these are not the weights of this backbone ({key} is missing or has "

@@ -11,6 +11,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,19 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | 
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                header = (file.metadata() or {}).get("agman")
-                return {k: file.get_tensor(k) for k in file.keys()}, (  # noqa: SIM118
-                    json.loads(header) if header else None
-                )
+                written = (file.metadata() or {}).get("agman")
+                state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise AgmanError(
                 f"{path}: not a whole safetensors file ({error}); copy it again"
             ) from None
+        header = json.loads(written) if written else None
+        if header is not None and header.get("format") != FORMAT:
+            raise AgmanError(
+                f"{path}: of format {header.get('format')!r}, and this version reads {FORMAT!r}; "
+                "update agman-lib, or write the file again with this version"
+            )
+        return state, header
     state = load_tensors(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -114,8 +120,28 @@ def load_tensors(path: Path) -> Any:
         raise AgmanError(f"{path}: not a whole PyTorch file ({reason}); copy it again") from None
 
 
-def load_weights_into(model: RetrievalModel, path: str | Path) -> None:
+# What belongs to an attribute in our networks' weights, and along which axis.
+_BY_ATTRIBUTE = {
+    "backbone.attribute_classifier.weight": 0,
+    "backbone.attribute_classifier.bias": 0,
+    "attention.attribute_embedding.weight": 0,
+    "attention.masks.weight": 0,
+    "attention.spatial_attribute.weight": 1,
+    "attention.channel_attribute.weight": 1,
+}
+
+
+def load_weights_into(
+    model: RetrievalModel, path: str | Path, attributes: Sequence[str] | None = None
+) -> str:
     """Load a torchvision ResNet into the backbone, or a whole network of the same shape.
+
+    Args:
+        attributes: the model's, by name. What belongs to an attribute is copied to the attribute of
+            the same name; one that the file does not know keeps its random start.
+
+    Returns:
+        A sentence on the attributes that could not be matched by name; empty when all were.
 
     Raises:
         AgmanError: the weights are of another network.
@@ -123,8 +149,34 @@ def load_weights_into(model: RetrievalModel, path: str | Path) -> None:
     state, header = read_weights(path)
     if header is None and "conv1.weight" in state and "layer1.0.conv1.weight" in state:
         model.backbone.load_resnet(state, str(path))
-    else:
-        _load_exactly(model, state, str(path))
+        return ""
+    note, theirs = "", [a["name"] for a in (header or {}).get("about", {}).get("attributes", [])]
+    if attributes is not None and theirs:
+        state, note = _matched_by_name(model, state, theirs, list(attributes))
+    elif attributes is not None:
+        note = "it does not name its attributes, so they were matched by number"
+    _load_exactly(model, state, str(path))
+    return note and f"{path}: {note}"
+
+
+def _matched_by_name(
+    model: RetrievalModel, state: dict[str, Tensor], theirs: list[str], ours: list[str]
+) -> tuple[dict[str, Tensor], str]:
+    """The state with each attribute's rows where the model has that attribute, and what is new."""
+    state = dict(state)
+    for key, axis in _BY_ATTRIBUTE.items():
+        own = model.state_dict().get(key)
+        if own is None or key not in state:
+            continue
+        rows = own.clone()
+        for number, name in enumerate(ours):
+            if name in theirs:
+                rows.select(axis, number).copy_(state[key].select(axis, theirs.index(name)))
+        state[key] = rows
+    new, unused = ([n for n in a if n not in b] for a, b in ((ours, theirs), (theirs, ours)))
+    notes = [f"{', '.join(new)}: not among its attributes, so new at the start"] * bool(new)
+    notes += [f"{', '.join(unused)}: known to it and not used"] * bool(unused)
+    return state, "; ".join(notes)
 
 
 def _load_exactly(model: RetrievalModel, state: dict[str, Tensor], where: str) -> None:

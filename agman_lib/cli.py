@@ -96,7 +96,7 @@ def figures(run: RunFolder, out: str | None = None, data: str | None = None) -> 
     from agman_lib.runs import Run
 
     opened = Run.load(run)
-    dataset = PreparedDataset.load(data or opened.config.data)
+    dataset = PreparedDataset.load(data) if data else opened.dataset()
     for path in run_figures(opened, dataset, Path(out or opened.folder / "figures")):
         print(path)
 
@@ -138,12 +138,14 @@ def export(run: RunFolder, out: Target) -> None:
     print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB")
 
 
-def quickstart(out: str = "quickstart", seed: int = 0) -> None:
+def quickstart(out: str = "quickstart", seed: int = 0, threads: int | None = None) -> None:
     """Draw garments, train AG-MAN on them, evaluate, and make three figures.
 
     Args:
         out: Folder for everything; one that was broken off goes on.
         seed: Of the garments and the training.
+        threads: CPU threads of the training; by default one a core. A quickstart that was begun
+            with another number goes on with that number.
     """
     from agman_lib.dataset import PreparedDataset
     from agman_lib.figures import run_figures
@@ -155,7 +157,10 @@ def quickstart(out: str = "quickstart", seed: int = 0) -> None:
         print("1/4 drawing garments", flush=True)
         prepare_garments(str(data), seed=seed)
     print("2/4 training AG-MAN (preset quick)", flush=True)
-    train(preset("quick").changed(data=str(data), out=str(run), seed=seed), resume=True)
+    if threads is None and (run / "config.json").is_file():
+        threads = TrainConfig.load(run / "config.json").threads
+    config = preset("quick").changed(data=str(data), out=str(run), seed=seed)
+    train(config if threads is None else config.changed(threads=threads), resume=True)
     print("3/4 evaluating on the test split", flush=True)
     evaluate_run(str(run))
     print("4/4 drawing figures", flush=True)

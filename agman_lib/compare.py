@@ -7,6 +7,8 @@ triplets, whether the triplet is right), so that intervals and tests can be pair
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +21,14 @@ from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError, unknown
 from agman_lib.evaluate import per_query_scores, random_scores
-from agman_lib.folders import write_json
+from agman_lib.folders import write_json, write_whole
 from agman_lib.intervals import bootstrap_interval, seed_interval, sign_flip_p
 from agman_lib.models import NETWORKS
 from agman_lib.pixels import Pixels
 from agman_lib.plots import comparison_chart
 from agman_lib.published import PublishedScore, published_scores
 from agman_lib.report import network_embedder
-from agman_lib.runs import Run
+from agman_lib.runs import Run, check_same_data, read_begun
 from agman_lib.train import train
 
 ABLATION = (
@@ -127,6 +129,7 @@ def compare(
     if baseline not in names:
         raise unknown("baseline", baseline, names)
     out, dataset = Path(out), PreparedDataset.load(config.data)
+    _refuse_other_data(out, dataset)
     scores: dict[str, list[np.ndarray]] = {name: [] for name in names}
     reports: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     attribute = np.zeros(0, np.int64)
@@ -159,17 +162,35 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name).strip("-")
 
 
+def _refuse_other_data(out: Path, dataset: PreparedDataset) -> None:
+    """Raise AgmanError when a folder holds a comparison on other data, before anything is made."""
+    for run in sorted((out / "runs").glob("*")):
+        check_same_data(run, read_begun(run), dataset)
+
+
 def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Attribute and score of each query, kept in the run folder once computed."""
     file = run.folder / f"scores-{split}.npz"
-    if not file.exists():
+    kept = _read_scores(file)
+    if kept is None or kept["fingerprint"] != dataset.fingerprint:
         config = run.config
         pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
         embedder = network_embedder(run.model("best"), pixels, title=f"embed {split}")
         attribute, values = per_query_scores(dataset, split, embedder)
-        np.savez(file, attribute=attribute, values=values)
-    with np.load(file) as kept:
-        return kept["attribute"], kept["values"]
+        kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}
+        whole = io.BytesIO()
+        np.savez(whole, **kept)
+        write_whole(file, whole.getvalue())
+    return kept["attribute"], kept["values"]
+
+
+def _read_scores(file: Path) -> dict[str, Any] | None:
+    """A file that `_scores` wrote; None where there is none, or one that has been cut short."""
+    try:
+        with np.load(file) as kept:
+            return {name: kept[name] for name in ("attribute", "values", "fingerprint")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 # --------------------------------------------------------------------------- statistics
@@ -261,15 +282,18 @@ def _write(
         known = zip(comparison.by_attribute.columns, row.by_attribute, strict=False)
         values = {"MAP": row.score, "source": row.source, **dict(known)}
         everything.loc[f"{row.method} (published)", list(values)] = list(values.values())
-    everything.to_csv(out / "comparison.csv", index_label="network", lineterminator="\n")
-    text = comparison_text(comparison, baseline)
-    (out / "comparison.md").write_text(text, encoding="utf-8")
+    csv = everything.to_csv(index_label="network", lineterminator="\n")
+    write_whole(out / "comparison.csv", csv.encode())
+    write_whole(out / "comparison.md", comparison_text(comparison, baseline).encode())
     ours = {k: v for k, v in config.result_options.items() if k not in ("seed", "model")}
     of_seeds = {k: s.mean(1).tolist() for k, s in comparison.scores.items()}
     chart = comparison_chart(comparison.table, of_seeds, comparison.random["mean"])
-    chart.savefig(out / "comparison.png", dpi=130)
+    picture = io.BytesIO()
+    chart.savefig(picture, dpi=130)
+    write_whole(out / "comparison.png", picture.getvalue())
     about = {
         "dataset": dataset.title,
+        "fingerprint": dataset.fingerprint,
         "split": split,
         "queries": len(comparison.attribute),
         "seeds": list(seeds),

@@ -6,19 +6,34 @@ Its fields are the options of ``agman train`` and the arguments in a notebook al
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, replace
+import re
+from collections.abc import Callable
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs, ErrorDetails
 
 from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError, unknown
 
-PRACTICAL = ("data", "out", "workers", "checkpoint_every")  # options that change no result
+# Options that change no result. (Which data it is, a run checks by their fingerprint.)
+WITHOUT_EFFECT = ("data", "out", "workers", "cache", "checkpoint_every")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class TrainConfig:
-    """The options of a training run."""
+    """The options of a training run.
+
+    Every value is checked when a config is made: its type, and where there are choices that it is
+    one of them. NumPy's numbers and paths are taken for plain ones; True is no number.
+
+    Raises:
+        AgmanError: naming the option and what it may be.
+    """
 
     data: str = ""
     """Prepared folder (made by `agman prepare`)."""
@@ -102,6 +117,18 @@ class TrainConfig:
     checkpoint_every: int = 500
     """Steps between checkpoints to resume from (one is also written at each epoch's end)."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(cls, values: Any, validate: Callable[[Any], TrainConfig]) -> TrainConfig:
+        if isinstance(values, ArgsKwargs):
+            plain = {name: _plain(value) for name, value in (values.kwargs or {}).items()}
+            values = ArgsKwargs(tuple(map(_plain, values.args)), plain)
+        try:
+            return validate(values)
+        except ValidationError as error:
+            known = [f.name for f in fields(cls)]
+            raise _wrong_option(error.errors(include_url=False)[0], known) from None
+
     def check(self) -> TrainConfig:
         """This config, if its values make sense together.
 
@@ -139,31 +166,48 @@ class TrainConfig:
     @property
     def result_options(self) -> dict[str, Any]:
         """The options that a result depends on: all but the folders and what saves or loads."""
-        return {k: v for k, v in self.__dict__.items() if k not in PRACTICAL}
+        return {k: v for k, v in self.__dict__.items() if k not in WITHOUT_EFFECT}
 
     def changed(self, **changes: Any) -> TrainConfig:
-        """A copy with other values. Raises AgmanError for an unknown option."""
-        known = [f.name for f in fields(self)]
-        for name in changes:
-            if name not in known:
-                raise unknown("option", name, known)
+        """A copy with other values. Raises AgmanError as the class does."""
         return replace(self, **changes)
 
     @classmethod
     def load(cls, file: Path) -> TrainConfig:
-        """Read a run's config.json. Raises AgmanError for a damaged file or unknown options."""
+        """Read a run's config.json. Raises AgmanError for a damaged file or wrong options."""
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise AgmanError(f"{file}: not a readable run config ({error})") from None
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise unknown("option", name, known, str(file))
-        return cls(**values)
+        try:
+            return cls(**values)
+        except AgmanError as error:
+            raise AgmanError(f"{file}: {error}") from None
 
 
-PAPER = TrainConfig(weights="imagenet")  # the published settings are the fields' defaults
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and paths as Python's own, which is how config.json keeps them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
+
+
+def _wrong_option(first: ErrorDetails, known: list[str]) -> AgmanError:
+    """The first thing that pydantic found, as the rest of the library says such things."""
+    place, kind = first["loc"][0], first["type"]
+    name = known[place] if isinstance(place, int) and place < len(known) else str(place)
+    if kind == "unexpected_keyword_argument":
+        return unknown("option", name, known)
+    if kind == "literal_error":
+        choices = [c.strip("'") for c in re.split(", | or ", first["ctx"]["expected"])]
+        return unknown(f"value of option {name}", first["input"], choices)
+    wanted = first["msg"].removeprefix("Input should be ")
+    return AgmanError(f"option {name} must be {wanted}, not {first['input']!r}")
+
+
+# The published settings are the fields' defaults. Loading in processes of their own from the
+# lossless cache changes no result: 48 photos decoded in turn would cost more than the step.
+PAPER = TrainConfig(weights="imagenet", workers=min(8, usable_cores()), cache=True)
 SMALL = TrainConfig(
     backbone="resnet18",
     image_size=96,

@@ -18,6 +18,7 @@ the row in ``images.csv``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -140,6 +141,23 @@ class PreparedDataset:
     def paths(self) -> list[Path]:
         """Where each image's file is, in the order of ``images``."""
         return [self.image_root / p for p in self.images["path"]]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of what results depend on, 16 hexadecimal digits.
+
+        Of the name, source, protocol and attributes in ``dataset.json`` and of the files
+        ``images.csv``, ``labels.csv`` and ``triplets.csv``, byte for byte. Not of the photos
+        themselves, of where they lie, or of ``regions.csv``.
+        """
+        digest = hashlib.sha256()
+        attributes = [(a.name, a.values) for a in self.attributes]
+        about = [self.name, self.source, self.protocol, attributes]
+        digest.update(json.dumps(about).encode())
+        for name in ("images.csv", "labels.csv", "triplets.csv"):
+            file = self.folder / name
+            digest.update(hashlib.sha256(file.read_bytes()).digest() if file.exists() else b"-")
+        return digest.hexdigest()[:16]
 
     @cached_property
     def _image_rows(self) -> pd.Series:

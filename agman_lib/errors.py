@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any, get_args
 
 
 class AgmanError(Exception):
@@ -18,3 +19,9 @@ def unknown(what: str, got: str, known: Iterable[str], where: str = "") -> Agman
     listing = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
     place = f"{where}: " if where else ""
     return AgmanError(f"{place}unknown {what} {got!r}; {hint or 'it is one of: ' + listing}")
+
+
+def check_choice(what: str, value: Any, choices: Any) -> None:
+    """Raise AgmanError unless a value is one of a ``Literal``'s: from Python, nothing else does."""
+    if value not in get_args(choices):
+        raise unknown(what, value, get_args(choices))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from agman_lib.dataset import Labels, PreparedDataset
-from agman_lib.errors import AgmanError
+from agman_lib.errors import AgmanError, check_choice
 from agman_lib.ranking import (
     CHUNK,
     expected_average_precision,
@@ -74,6 +74,7 @@ def retrieval_tasks(
     Raises:
         AgmanError: the split has no queries or no candidates.
     """
+    check_choice("relevance", relevance, Relevance)
     queries = dataset.split_labels(split, "query", evaluated=True)
     candidates = dataset.split_labels(split, "candidate", evaluated=True)
     every = dataset.split_labels(split) if relevance == "all" else None

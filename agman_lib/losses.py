@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agman_lib.errors import check_choice
 from agman_lib.models import RetrievalModel
 
 Passes = Literal["joint", "separate"]
@@ -16,18 +17,30 @@ Weighing = Literal["fixed", "learned"]
 
 def triplet_loss(anchor: Tensor, negative: Tensor, positive: Tensor, margin: float = 0.2) -> Tensor:
     """``mean max(0, cos(a, n) - cos(a, p) + margin)`` of unit embeddings (B, D)."""
+    anchor, negative, positive = (_unrounded(e) for e in (anchor, negative, positive))
     hardness = (anchor * negative).sum(1) - (anchor * positive).sum(1)
     return functional.relu(hardness + margin).mean()
+
+
+def _unrounded(embedding: Tensor) -> Tensor:
+    """At least float32, so that cosines are not rounded to half precision's few values."""
+    half = embedding.dtype in (torch.bfloat16, torch.float16)
+    return embedding.float() if half else embedding
 
 
 def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) -> Tensor:
     """The same hinge, averaged over every valid triplet of a batch; 0 where there is none.
 
+    In float32 whatever the precision around it: in bfloat16 cosines near 1 would be rounded to
+    steps of 1/256, which is the size of the differences that the hinge is about.
+
     Args:
         embedding: (N, D), unit length.
         relation: (N, N), 1 for positive pairs, -1 for negative ones (`LabelIndex.relation`).
     """
-    similarity = embedding @ embedding.T
+    with torch.autocast(embedding.device.type, enabled=False):
+        embedding = _unrounded(embedding)
+        similarity = embedding @ embedding.T
     # [anchor, positive, negative]
     hinge = functional.relu(similarity[:, None, :] - similarity[:, :, None] + margin)
     valid = (relation == 1)[:, :, None] & (relation == -1)[:, None, :]
@@ -51,6 +64,7 @@ class LossWeighing(nn.Module):
 
     def __init__(self, how: Weighing, n_losses: int) -> None:
         super().__init__()
+        check_choice("weighing", how, Weighing)
         self.log_variance = nn.Parameter(torch.zeros(n_losses)) if how == "learned" else None
 
     def forward(self, losses: list[Tensor]) -> Tensor:
@@ -90,6 +104,7 @@ class TrainingStep(nn.Module):
         passes: Passes = "joint",
     ) -> None:
         super().__init__()
+        check_choice("passes", passes, Passes)
         self.model, self.margin, self.passes = model, margin, passes
         self.weighing = LossWeighing(weighing, 2 if model.parts.class_branch else 1)
 

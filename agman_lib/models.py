@@ -12,6 +12,7 @@ Every network answers the same calls (``A`` attributes, ``D`` embedding size)::
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -108,9 +109,10 @@ class RetrievalModel(nn.Module):
 
     def attend(self, features: Features, attributes: Tensor) -> Attended:
         """All that the head computes for attributes (B, Q), or (1, Q) for every image alike."""
-        if attributes.numel() and not 0 <= int(attributes.min()) <= int(attributes.max()) < (
-            self.n_attributes
-        ):
+        # Only on the CPU, where looking costs nothing: a GPU would have to be waited for. What
+        # goes to a GPU has been checked where it was made, in the data set or by `check_fits`.
+        on_cpu = attributes.device.type == "cpu" and attributes.numel() > 0
+        if on_cpu and not 0 <= int(attributes.min()) <= int(attributes.max()) < self.n_attributes:
             raise AgmanError(
                 f"attribute indices must be 0 to {self.n_attributes - 1}, "
                 f"not {int(attributes.min())} to {int(attributes.max())}"
@@ -177,6 +179,8 @@ def build_model(
     backbone: str = "resnet50",
     weights: str | None = None,
     parts: Parts | None = None,
+    attributes: Sequence[str] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> RetrievalModel:
     """A network by name.
 
@@ -187,6 +191,9 @@ def build_model(
         weights: None or "none" (random), "imagenet" (torchvision's ``IMAGENET1K_V1`` backbone),
             or the path of a file with the weights of the backbone or of the whole network.
         parts: switches that replace the network's own (an ablation).
+        attributes: their names in index order: what a weights file of ours knows of an attribute
+            is then copied by name. Without them it is copied by number.
+        say: told, in a sentence, what of a weights file could not be matched.
 
     Raises:
         AgmanError: an unknown name, weights that do not fit, no network for ImageNet weights.
@@ -197,7 +204,9 @@ def build_model(
     elif weights not in (None, "none"):
         from agman_lib.checkpoints import load_weights_into
 
-        load_weights_into(model, weights)
+        note = load_weights_into(model, weights, attributes)
+        if note and say is not None:
+            say(note)
     return model
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -14,7 +16,7 @@ from agman_lib.checkpoints import load_model
 from agman_lib.config import TrainConfig
 from agman_lib.dataset import PreparedDataset
 from agman_lib.devices import make_accelerator, repeatable
-from agman_lib.errors import AgmanError
+from agman_lib.errors import AgmanError, check_choice
 from agman_lib.evaluate import Relevance
 from agman_lib.folders import write_json
 from agman_lib.models import NO_PARTS, Parts, RetrievalModel, build_model, from_description
@@ -37,6 +39,8 @@ class Run:
     folder: Path
     config: TrainConfig
     report: dict[str, Any]
+    begun: dict[str, Any] = field(default_factory=dict)
+    """What `note_begun` wrote: the data set that it was begun on, the number of processes."""
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:
@@ -48,12 +52,31 @@ class Run:
         if not (folder / "report.json").is_file():
             raise AgmanError(f"{folder}: not finished; go on with `agman train … --resume`")
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        return cls(folder, config, report)
+        return cls(folder, config, report, read_begun(folder))
 
     @property
     def metrics(self) -> dict[str, Any]:
         """The part of the report that the config alone determines (on a CPU, bit for bit)."""
         return self.report["metrics"]
+
+    def dataset(self) -> PreparedDataset:
+        """The data set that it was trained on, from wherever this is asked.
+
+        Raises:
+            AgmanError: it is not where it was, or its tables are no longer the same.
+        """
+        noted = self.begun.get("dataset", {})
+        places = [self.folder / noted["from_run"], Path(noted["folder"])] if noted else []
+        places.append(Path(self.config.data))
+        found = [p for p in places if (p / "dataset.json").is_file()]
+        if not found:
+            raise AgmanError(
+                f"{places[-1]}: the data set that {self.folder} was trained on is not there any "
+                "more; put it back, or name its folder with --data"
+            )
+        dataset = PreparedDataset.load(found[0])
+        check_same_data(self.folder, self.begun, dataset)
+        return dataset
 
     @property
     def log(self) -> pd.DataFrame:
@@ -65,13 +88,59 @@ class Run:
         return load_model(self.folder / f"{which}.safetensors")[0]
 
 
+def dataset_note(dataset: PreparedDataset) -> dict[str, str]:
+    """How a report names its data set."""
+    return {"name": dataset.name, "fingerprint": dataset.fingerprint}
+
+
+def note_begun(folder: Path, dataset: PreparedDataset, processes: int) -> None:
+    """Write ``begun.json`` of a run: what a run that goes on, or is scored, must agree with."""
+    data = dataset.folder.resolve()
+    about = {
+        "dataset": dataset_note(dataset)
+        | {"folder": str(data), "from_run": _relative(data, folder.resolve())},
+        "processes": processes,
+    }
+    write_json(folder / "begun.json", about)
+
+
+def _relative(path: Path, start: Path) -> str:
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:  # on another drive
+        return str(path)
+
+
+def read_begun(folder: Path) -> dict[str, Any]:
+    """``begun.json`` of a run folder; empty where there is none."""
+    file = folder / "begun.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def check_same_data(folder: Path, begun: dict[str, Any], dataset: PreparedDataset) -> None:
+    """Raise AgmanError when a run was begun on other data than these."""
+    noted = begun.get("dataset")
+    if noted and noted["fingerprint"] != dataset.fingerprint:
+        raise AgmanError(
+            f"{folder}: was begun on {noted['name']} ({noted['fingerprint']}), and the tables of "
+            f"{dataset.folder} are of {dataset.name} ({dataset.fingerprint}); go on with the data "
+            "that it was begun on, or choose another --out"
+        )
+
+
 def read_log(folder: Path) -> pd.DataFrame:
     """``log.csv`` of a run folder, finished or not."""
     return pd.read_csv(folder / "log.csv")
 
 
-def initial_model(config: TrainConfig, n_attributes: int) -> RetrievalModel:
+def initial_model(
+    config: TrainConfig, attributes: Sequence[str], say: Callable[[str], None] | None = None
+) -> RetrievalModel:
     """The network of a config as its training starts: the same weights each time.
+
+    Args:
+        attributes: the data set's names, in index order.
+        say: told what of a weights file could not be matched by name.
 
     Raises:
         AgmanError: the starting weights cannot be had or are of another network.
@@ -81,7 +150,9 @@ def initial_model(config: TrainConfig, n_attributes: int) -> RetrievalModel:
     parts = replace(parts, **{name: on for name, on in asked.items() if on is not None})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return build_model(config.model, n_attributes, config.backbone, config.weights, parts)
+        return build_model(
+            config.model, len(attributes), config.backbone, config.weights, parts, attributes, say
+        )
 
 
 def evaluate_run(
@@ -109,19 +180,25 @@ def evaluate_run(
     Returns:
         The table, percent; its exact numbers are the report's ``metrics`` block.
     """
-    source, config = Path(run), None
+    check_choice("split", split, Literal["valid", "test"])
+    check_choice("weights of a run", weights, Literal["best", "last"])
+    check_choice("relevance", relevance, Relevance)
+    source, config, dataset = Path(run), None, None
     if source.is_dir():
-        config = Run.load(source).config
+        opened = Run.load(source)
+        config = opened.config
         suffix = "" if relevance == "evaluated" else f"-{relevance}"
         if data is None:  # scores on other data never replace the run's own report
             out = out or Path(run) / f"evaluate-{split}{suffix}.json"
-        source, data = source / f"{weights}.safetensors", data or config.data
+            dataset = opened.dataset()
+        source = source / f"{weights}.safetensors"
     if not source.exists():
         raise AgmanError(f"{source}: no such run folder or weights file; runs: `agman train`")
-    if data is None:
-        raise AgmanError("--data is needed with a weights file: the prepared folder to score on")
+    if dataset is None:
+        if data is None:
+            raise AgmanError("--data is needed with a weights file: the prepared folder to score")
+        dataset = PreparedDataset.load(data)
     model, about = load_model(source)
-    dataset = PreparedDataset.load(data)
     check_fits(about, dataset, str(source))
     accelerator = make_accelerator(config.device if config else "auto")
     model.to(accelerator.device)
@@ -130,7 +207,7 @@ def evaluate_run(
     with repeatable(threads, accelerator.device.type == "cpu"):
         table = evaluate_model(model, dataset, split, pixels, accelerator, True, relevance)
         if baselines and accelerator.is_main_process:
-            start = initial_model(config, dataset.n_attributes) if config else None
+            start = initial_model(config, dataset.attribute_names) if config else None
             untrained = start or from_description(model.description)
             untrained.to(accelerator.device)
             rows = baseline_tables(untrained, dataset, split, pixels, relevance)
@@ -141,7 +218,7 @@ def evaluate_run(
             report = {
                 "metrics": {"split": split, "relevance": relevance, "table": table_to_json(table)},
                 "weights": source.name,
-                "dataset": dataset.name,
+                "dataset": dataset_note(dataset),
                 "environment": environment(accelerator.device),
             }
             write_json(Path(out), report)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from agman_lib.batches import EpochBatches
@@ -43,7 +42,15 @@ from agman_lib.report import (
     model_facts,
     table_to_json,
 )
-from agman_lib.runs import Run, initial_model, read_log
+from agman_lib.runs import (
+    Run,
+    check_same_data,
+    dataset_note,
+    initial_model,
+    note_begun,
+    read_begun,
+    read_log,
+)
 from agman_lib.triplets import LabelIndex, listed_triplets
 
 LOG_COLUMNS = ["epoch", "step", "lr", "total", "triplet", "classification", "valid"]
@@ -70,14 +77,15 @@ def train(
     config.check()
     if not config.data or not config.out:
         raise AgmanError("options --data and --out are needed: the prepared folder, the run folder")
-    if _finished_before(config, resume):
+    dataset = PreparedDataset.load(config.data)
+    if _finished_before(config, dataset, resume):
         return Run.load(config.out)
     accelerator = make_accelerator(config.device, config.precision)
     with repeatable(config.threads, accelerator.device.type == "cpu"):
-        return _Training(config, accelerator).run(after_epoch)
+        return _Training(config, dataset, accelerator).run(after_epoch)
 
 
-def _finished_before(config: TrainConfig, resume: bool) -> bool:
+def _finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool) -> bool:
     """Whether the run folder holds this run, finished; refuses to write over anything else."""
     folder, file = Path(config.out), Path(config.out) / "config.json"
     if folder.exists() and not folder.is_dir():
@@ -91,26 +99,41 @@ def _finished_before(config: TrainConfig, resume: bool) -> bool:
         raise AgmanError(
             f"{folder}: holds a run already; go on with --resume, or choose another --out"
         )
-    before = TrainConfig.load(file)
+    finished, before = (folder / "report.json").exists(), TrainConfig.load(file)
     for name, was in before.result_options.items():
         now = getattr(config, name)
-        if now != was:
+        # To open a finished run, this machine need not have the other one's number of cores.
+        if now != was and not (finished and name == "threads"):
             raise AgmanError(
                 f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
                 "resume with the same"
             )
-    return (folder / "report.json").exists()
+    begun = read_begun(folder)
+    if not begun and (folder / "last.pt").exists():
+        raise AgmanError(
+            f"{folder}: was begun by an earlier version, which did not note on which data; "
+            "train it anew with another --out"
+        )
+    check_same_data(folder, begun, dataset)
+    return finished
 
 
 class _Training:
     """The state of a run while it is trained."""
 
-    def __init__(self, config: TrainConfig, accelerator: Any) -> None:
-        self.config, self.accelerator = config, accelerator
+    def __init__(
+        self, config: TrainConfig, dataset: PreparedDataset, accelerator: Any
+    ) -> None:
+        self.config, self.dataset, self.accelerator = config, dataset, accelerator
         self.main = accelerator.is_main_process
         self.folder = Path(config.out)
-        self.dataset = PreparedDataset.load(config.data)
         self.part = accelerator.process_index, accelerator.num_processes
+        processes = read_begun(self.folder).get("processes", self.part[1])
+        if processes != self.part[1]:
+            raise AgmanError(
+                f"{self.folder}: was begun with {processes} process(es), not {self.part[1]}, and "
+                "each draws its own batches; resume with as many"
+            )
         shared = config.batch_groups if config.sampler == "batch" else config.batch_size
         if shared % self.part[1]:
             raise AgmanError(
@@ -119,13 +142,16 @@ class _Training:
         self._prepare_sampling()
         with accelerator.main_process_first():  # the first fills the caches
             self.pixels = Pixels(self.dataset, config.image_size, config.fit, config.cache)
-            model = initial_model(config, self.dataset.n_attributes)
+            say = print if self.main else None
+            model = initial_model(config, self.dataset.attribute_names, say)
         step = TrainingStep(model, config.margin, config.weighing, config.passes)
         step = step.to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(step.parameters(), lr=config.lr)
         self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
         self.model = model
-        self.epoch, self.step, self.images_seen, self.seconds = 0, 0, 0, 0.0
+        self.epoch, self.step, self.images_seen = 0, 0, 0
+        self.since = time.perf_counter()  # minus the seconds that a run took before it was resumed
+        self._begin_epoch_sums()
         self.best: dict[str, Any] = {"valid": None, "epoch": None, "table": {}}
         if self.main:
             self._open_folder()
@@ -156,11 +182,14 @@ class _Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "config.json").exists():
             write_json(self.folder / "config.json", asdict(self.config))
+        if not (self.folder / "begun.json").exists():
+            note_begun(self.folder, self.dataset, self.part[1])
         if not (self.folder / "last.pt").exists():
             with open(self.folder / "log.csv", "w", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerow(LOG_COLUMNS)
 
     def _checkpoint(self) -> None:
+        unlogged = self.accelerator.gather(self.unlogged[None]).cpu()  # a row a process
         if not self.main:
             return
         scaler = getattr(self.accelerator, "scaler", None)
@@ -172,8 +201,10 @@ class _Training:
             "step": self.step,
             "images_seen": self.images_seen,
             "best": self.best,
-            "seconds": self.seconds,
-            "log_bytes": (self.folder / "log.csv").stat().st_size,
+            "seconds": self._seconds(),
+            "unlogged": unlogged,
+            "logged": self.logged,
+            "log": (self.folder / "log.csv").read_text(),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -185,15 +216,28 @@ class _Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name in ("epoch", "step", "images_seen", "best", "seconds"):
+        for name in ("epoch", "step", "images_seen", "best", "logged"):
             setattr(self, name, state[name])
+        self.since -= state["seconds"]
+        self.unlogged = state["unlogged"][self.part[0]].to(self.accelerator.device)
         if self.main:  # what was logged after the checkpoint will be logged again
-            with open(self.folder / "log.csv", "r+b") as file:
-                file.truncate(state["log_bytes"])
+            write_whole(self.folder / "log.csv", state["log"].encode())
 
-    def _log(self, lr: float, sums: Tensor, n: int, valid: float | None) -> list[float]:
+    def _seconds(self) -> float:
+        """Seconds of training, those before a break included."""
+        return time.perf_counter() - self.since
+
+    def _begin_epoch_sums(self) -> None:
+        """Sums of the three losses, and in the fourth place how many steps they are of."""
+        self.unlogged = torch.zeros(4, device=self.accelerator.device)  # since the log's last line
+        self.logged = torch.zeros(4)  # what this epoch's lines were made of
+
+    def _log(self, lr: float, valid: float | None) -> list[float]:
         """Write a line of log.csv; returns the mean losses over all processes."""
-        means = self.accelerator.reduce(sums / max(n, 1), "mean").tolist()
+        sums = self.unlogged[:3] / self.unlogged[3].clamp(min=1)
+        means = self.accelerator.reduce(sums, "mean").tolist()
+        self.logged += self.unlogged.cpu()
+        self.unlogged.zero_()
         if not all(np.isfinite(means)):
             raise AgmanError(
                 f"{self.folder}: the loss is not finite at epoch {self.epoch + 1}, "
@@ -211,10 +255,11 @@ class _Training:
         config = self.config
         while self.epoch < config.epochs:
             began = time.perf_counter()
-            losses = self._train_epoch()
+            self._train_epoch()
             table = self._validate()
             valid = headline(table)
-            self._log(self._rate(), losses[1], losses[2], valid)
+            self._log(self._rate(), valid)
+            losses = (self.logged[:3] / self.logged[3]).tolist()
             if self.best["valid"] is None or valid > self.best["valid"]:
                 self.best = {
                     "valid": valid,
@@ -223,9 +268,9 @@ class _Training:
                 }
                 self._save_weights("best")
             self.epoch, self.step = self.epoch + 1, 0
-            self.seconds += time.perf_counter() - began
+            self._begin_epoch_sums()
             self._checkpoint()
-            self._say(losses[0], table, time.perf_counter() - began)
+            self._say(losses, table, time.perf_counter() - began)
             if after_epoch is not None and self.main:
                 after_epoch(read_log(self.folder))
         return self._finish()
@@ -233,8 +278,8 @@ class _Training:
     def _rate(self) -> float:
         return self.config.lr * self.config.lr_gamma ** (self.epoch // self.config.lr_step)
 
-    def _train_epoch(self) -> tuple[list[float], Tensor, int]:
-        """The rest of this epoch. Returns its mean losses, and what is not yet logged of them."""
+    def _train_epoch(self) -> None:
+        """The rest of this epoch."""
         config, device = self.config, self.accelerator.device
         lr = self._rate()
         for group in self.optimizer.param_groups:
@@ -249,12 +294,11 @@ class _Training:
             sampler=range(self.step, config.steps_per_epoch),
             num_workers=config.workers,
         )
-        sums, n, all_sums, all_n = torch.zeros(3, device=device), 0, torch.zeros(3), 0
+        one = torch.ones((), device=device)
         title = f"epoch {self.epoch + 1}/{config.epochs}" if self.main else None
         steps = bar(
             loader, title, initial=self.step, total=config.steps_per_epoch, unit="step"
         )
-        since_checkpoint = 0
         for batch in steps:
             if isinstance(batch, AgmanError):
                 raise batch
@@ -266,19 +310,18 @@ class _Training:
             self.accelerator.backward(losses.total)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            sums += torch.stack([losses.total.detach(), losses.triplet, losses.classification])
-            self.step, n, since_checkpoint = self.step + 1, n + 1, since_checkpoint + 1
+            self.unlogged += torch.stack(
+                [losses.total.detach(), losses.triplet, losses.classification, one]
+            )
+            self.step += 1
             self.images_seen += len(batch.images) * self.part[1]
-            if self.step % config.log_every == 0 and self.step < config.steps_per_epoch:
-                means = self._log(lr, sums, n, None)
+            if self.step == config.steps_per_epoch:
+                continue  # the epoch's end is logged and saved with the validation
+            if self.step % config.log_every == 0:
+                means = self._log(lr, None)
                 steps.set_postfix(loss=f"{means[0]:.3f}", triplet=f"{means[1]:.3f}")
-                all_sums, all_n = all_sums + sums.cpu(), all_n + n
-                sums, n = torch.zeros(3, device=device), 0
-                if since_checkpoint >= config.checkpoint_every:
-                    self._checkpoint()
-                    since_checkpoint = 0
-        everything = (all_sums + sums.cpu()) / max(all_n + n, 1)
-        return everything.tolist(), sums, n
+            if self.step % config.checkpoint_every == 0:
+                self._checkpoint()
 
     def _validate(self) -> pd.DataFrame:
         if self.part[1] > 1:  # each process moved its own batch-norm statistics: take the first's
@@ -318,7 +361,8 @@ class _Training:
             "seed": self.config.seed,
             "processes": self.part[1],
             "images_seen": self.images_seen,
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self._seconds(), 1),
+            "dataset": dataset_note(self.dataset),
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "environment": environment(self.accelerator.device),
         }

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from agman_lib.dataset import Labels, PreparedDataset
-from agman_lib.errors import AgmanError
+from agman_lib.errors import AgmanError, check_choice
 
 Negatives = Literal["asen", "asen++"]
 ROUNDS = 20  # redraws before the remaining rows are settled by looking at every candidate
@@ -130,6 +130,7 @@ class LabelIndex:
         Raises:
             AgmanError: no triplet can be drawn.
         """
+        check_choice("negatives", negatives, Negatives)
         group = self.draw_groups(n, rng)
         i = rng.integers(self._size[group])
         j = (i + 1 + rng.integers(self._size[group] - 1)) % self._size[group]

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ATTRIBUTES
+from conftest import ATTRIBUTES, make_squares
+from PIL import Image
 
 from agman_lib import compare as module
 from agman_lib.cli import main
@@ -68,7 +70,8 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     assert f"| agman | {found.table.loc['agman', 'MAP']:.1f} ±" in text
     assert text.splitlines()[2].startswith("| random ranking (expected) | ")
     assert found.random["mean"] == pytest.approx(alone[0].loc["mean", "random"])
-    assert (out / "comparison.png").stat().st_size > 5000
+    with Image.open(out / "comparison.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
     kept = json.loads((out / "comparison.json").read_text())
     of_seeds = kept["MAP of each seed"]["csn"]
     assert np.mean(of_seeds) == pytest.approx(found.table.loc["csn", "MAP"])
@@ -92,6 +95,47 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
         compare(quick.changed(lr=0.5), entries, [0], out)
 
 
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_comparison_is_of_one_data_set(quick, tmp_path, capsys):
+    """Scores are kept in the folder, so another data set there would be given the first one's."""
+    out, other = tmp_path / "c", make_squares(tmp_path / "other", n_train=54)
+    entries = network_entries(["triplet"])
+    before = compare(quick, entries, [0], out).table
+    files = everything_in(out)
+    with pytest.raises(AgmanError, match=r"triplet-seed0: was begun on squares .* choose another"):
+        compare(quick.changed(data=str(other)), entries, [0], out)
+    # Nor may another network start beside it: nothing at all is written.
+    with pytest.raises(AgmanError, match="was begun on squares"):
+        compare(quick.changed(data=str(other)), network_entries(["csn"]), [0], out)
+    assert everything_in(out) == files
+
+    # The same tables in another folder are the same data.
+    moved = shutil.copytree(quick.data, tmp_path / "moved")
+    pd.testing.assert_frame_equal(
+        compare(quick.changed(data=str(moved)), entries, [0], out).table, before
+    )
+
+
+def test_kept_scores_that_are_cut_short_or_of_other_tables_are_computed_again(quick, tmp_path):
+    out, entries = tmp_path / "c", network_entries(["triplet"])
+    before = compare(quick, entries, [0], out).table
+    file = out / "runs" / "triplet-seed0" / "scores-test.npz"
+    whole = file.read_bytes()
+    with np.load(file) as kept:
+        stale = {**kept, "fingerprint": "of another data set", "values": kept["values"] * 0}
+    for spoil in (
+        lambda: file.write_bytes(whole[: len(whole) // 2]),
+        lambda: file.write_bytes(b""),
+        lambda: np.savez(file, **stale),
+    ):
+        spoil()
+        pd.testing.assert_frame_equal(compare(quick, entries, [0], out).table, before)
+        assert file.read_bytes() == whole
+
+
 def _done(config) -> bool:
     return (Path(config.out) / "report.json").exists()
 
@@ -99,7 +143,7 @@ def _done(config) -> bool:
 def test_the_ablation_leads_from_asen_v2_to_agman(quick):
     entries = ablation_entries()
     assert len(entries) == 8
-    models = [initial_model(quick.changed(**e.changes), 3) for e in entries]
+    models = [initial_model(quick.changed(**e.changes), ["a", "b", "c"]) for e in entries]
     assert models[0].parts == NO_PARTS
     assert models[-1].parts == Parts()
     for one, other in itertools.pairwise(models):
@@ -107,7 +151,7 @@ def test_the_ablation_leads_from_asen_v2_to_agman(quick):
         assert len(changed) == 1
         assert other.parts.__dict__[changed[0]] is True
     all_on = quick.changed(model="asen_v2", **{switch: True for switch, _ in ABLATION})
-    ours, theirs = initial_model(all_on, 3).state_dict(), models[-1].state_dict()
+    ours, theirs = initial_model(all_on, ["a", "b", "c"]).state_dict(), models[-1].state_dict()
     assert list(ours) == list(theirs)
     for key, value in ours.items():
         assert value.equal(theirs[key]), key

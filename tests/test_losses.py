@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from agman_lib.errors import AgmanError
 from agman_lib.losses import (
     LossWeighing,
     TrainingStep,
@@ -46,6 +47,21 @@ def test_all_triplets_loss_equals_the_naive_loop():
     found = float(all_triplets_loss(embedding, relation, 0.2))
     assert found == pytest.approx(np.mean(hinges), abs=1e-6)
     assert float(all_triplets_loss(embedding, torch.zeros(10, 10))) == 0
+
+
+def test_cosines_are_not_rounded_under_mixed_precision():
+    """In bfloat16 these cosines, all near 1, would be a handful of values 1/256 apart."""
+    embedding = functional.normalize(torch.ones(12, 64) + 0.05 * unit(12, 64), dim=1)
+    relation = torch.from_numpy(np.random.default_rng(0).choice([-1, 1], (12, 12)))
+    relation.fill_diagonal_(0)
+    exact = all_triplets_loss(embedding, relation, 0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(all_triplets_loss(embedding, relation, 0.0), exact)
+        rounded = embedding @ embedding.T
+    assert rounded.dtype == torch.bfloat16  # what the loss must not be made of
+    assert len(rounded.unique()) < 20
+    half = [e.bfloat16() for e in unit(3, 9, 64)]
+    torch.testing.assert_close(triplet_loss(*half), triplet_loss(*(e.float() for e in half)))
 
 
 def test_same_attribute_loss_is_binary_cross_entropy_against_the_attribute():
@@ -100,6 +116,13 @@ def test_separate_passes_move_batch_norm_as_three_passes_do():
     joint = TrainingStep(build_model("agman", 2, "resnet18"), passes="joint").train()
     joint(images, attributes)
     assert joint.model.attention.norm.num_batches_tracked == 1
+
+
+def test_a_choice_that_is_none_is_refused():
+    with pytest.raises(AgmanError, match="unknown weighing 'learnd'; did you mean 'learned'"):
+        LossWeighing("learnd", 2)
+    with pytest.raises(AgmanError, match="unknown passes 'jiont'; did you mean 'joint'"):
+        TrainingStep(build_model("csn", 2, "resnet18"), passes="jiont")
 
 
 def test_without_a_class_branch_the_loss_is_the_triplet_loss_alone():

@@ -4,10 +4,12 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from agman_lib.attention import AttributeGuidedAttention, block_masks
 from agman_lib.backbone import MultiLevelBackbone
+from agman_lib.checkpoints import load_model, save_model
 from agman_lib.errors import AgmanError
 from agman_lib.models import NETWORKS, Parts, build_model, from_description
 
@@ -171,33 +173,84 @@ def test_backbone_output_is_f3_beside_f3_plus_low_level():
     torch.testing.assert_close(x, f3 + low)
 
 
-def test_resnet_weights_reach_the_backbone(tmp_path):
+@pytest.mark.parametrize("counters", [True, False])
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_resnet_weights_reach_the_backbone(tmp_path, counters, ending):
+    """With batch norm's counters, and without: files of the first torchvision models lack them."""
     import torchvision
 
-    resnet = torchvision.models.resnet18(weights=None)
-    torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
-    model = build_model("agman", 2, "resnet18", str(tmp_path / "resnet18.pth"))
-    assert torch.equal(model.backbone.stem[0].weight, resnet.conv1.weight)
-    assert torch.equal(model.backbone.layer4[1].conv2.weight, resnet.layer4[1].conv2.weight)
+    resnet = shaken(torchvision.models.resnet18(weights=None))
+    state = {k: v for k, v in resnet.state_dict().items() if counters or "num_batches" not in k}
+    assert len(state) == len(resnet.state_dict()) - (0 if counters else 20)
+    torchvision.models.resnet18(weights=None).load_state_dict(state)  # torchvision takes both
+    file = tmp_path / f"resnet18.{ending}"
+    torch.save(state, file) if ending == "pth" else save_file(state, file)
+    backbone = build_model("agman", 2, "resnet18", str(file)).backbone.eval()
+    images = torch.randn(2, 3, 64, 64)
+    f2 = resnet.layer2(resnet.layer1(resnet.maxpool(resnet.relu(resnet.bn1(resnet.conv1(images))))))
+    f3 = resnet.layer3(f2)
+    torch.testing.assert_close(backbone(images)[:, :256], f3)
+    torch.testing.assert_close(backbone.layer4(f3), resnet.layer4(f3))
     with pytest.raises(AgmanError, match="not the weights of this backbone"):
-        build_model("agman", 2, "resnet34", str(tmp_path / "resnet18.pth"))
+        build_model("agman", 2, "resnet34", str(file))
+    del state["layer2.0.bn1.running_mean"]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(AgmanError, match=r"layer2\.0\.bn1\.running_mean is missing"):
+        build_model("agman", 2, "resnet18", str(tmp_path / "cut.pth"))
 
 
-def test_imagenet_weights_are_the_published_starting_point(monkeypatch):
-    """The older of torchvision's two; for a ResNet-50, DEFAULT is the newer."""
-    import torchvision
+ABOUT = {"attributes": [{"name": n, "values": ["x"]} for n in ("neckline", "lapel", "sleeves")]}
+NAMES = ["sleeves", "skirt", "neckline"]
 
-    published = torchvision.models.resnet50(weights=None).state_dict()
-    asked = []
 
-    def downloaded(member, **_):
-        asked.append(member)
-        return dict(published)
+@pytest.mark.parametrize("name", ["agman", "asen", "csn", "asen_v2"])
+def test_weights_are_copied_to_the_attribute_of_the_same_name(tmp_path, name):
+    file, said = tmp_path / "old.safetensors", []
+    old = shaken(build_model(name, 3, "resnet18"))
+    save_model(file, old, ABOUT)
+    new = build_model(name, 3, "resnet18", str(file), attributes=NAMES, say=said.append).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before, after = old.embed_all(images), new.embed_all(images)
+        torch.testing.assert_close(after[:, 0], before[:, 2])
+        torch.testing.assert_close(after[:, 2], before[:, 0])
+        assert not torch.allclose(after[:, 1], before[:, 1], atol=1e-3)
+        if name == "agman":
+            ours, theirs = new.attribute_logits(images), old.attribute_logits(images)
+            torch.testing.assert_close(ours[:, [0, 2]], theirs[:, [2, 0]])
+    assert said == [
+        f"{file}: skirt: not among its attributes, so new at the start; "
+        "lapel: known to it and not used"
+    ]
+    said.clear()
+    same = [a["name"] for a in ABOUT["attributes"]]
+    again = build_model(name, 3, "resnet18", str(file), attributes=same, say=said.append)
+    assert all(v.equal(again.state_dict()[k]) for k, v in old.state_dict().items())
+    assert said == []
+    two = build_model(name, 2, "resnet18", str(file), attributes=NAMES[1:], say=said.append).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(two.embed_all(images)[:, 1], before[:, 0])
+    save_model(file, old)
+    build_model(name, 3, "resnet18", str(file), attributes=NAMES, say=said.append)
+    assert said[-1].endswith("does not name its attributes, so they were matched by number")
 
-    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", downloaded)
-    model = build_model("agman", 2, "resnet50", "imagenet")
-    assert asked == [torchvision.models.ResNet50_Weights.IMAGENET1K_V1]
-    assert torch.equal(model.backbone.stem[0].weight, published["conv1.weight"])
+
+def test_a_file_of_another_format_is_not_guessed_at(tmp_path, monkeypatch):
+    file = tmp_path / "newer.safetensors"
+    monkeypatch.setattr("agman_lib.checkpoints.FORMAT", "agman-2")
+    save_model(file, build_model("csn", 2, "resnet18"))
+    monkeypatch.undo()
+    with pytest.raises(AgmanError, match="of format 'agman-2', and this version reads 'agman-1'"):
+        load_model(file)
+
+
+def test_a_forward_does_not_wait_for_the_device():
+    """Reading an index back would stop a GPU at each forward; a meta tensor cannot be read."""
+    model = build_model("agman", 2, "resnet18").to("meta").eval()
+    images, attributes = torch.empty(2, 3, 32, 32, device="meta"), torch.zeros(2, device="meta")
+    assert model(images, attributes.long()).shape == (2, 512)
+    embedding, logits = model.forward_train(images, attributes.long())
+    assert (embedding.shape, logits.shape) == ((2, 512), (2, 2))
 
 
 @pytest.mark.parametrize(

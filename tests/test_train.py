@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from conftest import make_squares
 
 from agman_lib.batches import EpochBatches
+from agman_lib.cli import main
 from agman_lib.config import TrainConfig
 from agman_lib.errors import AgmanError
+from agman_lib.runs import evaluate_run
 from agman_lib.train import train
 
 # Runs are made in processes of their own, forked before this one has computed anything with
@@ -164,6 +169,114 @@ def test_a_run_folder_is_not_written_over(finished, tmp_path):
     assert not (killed / ".config.json.partial").exists()
 
 
+def break_off(config: TrainConfig, monkeypatch, after: int) -> None:
+    """Train, and stop before the step after ``after`` steps of this process."""
+    from agman_lib import train as module
+
+    steps, real = iter(range(after)), module.normalize
+
+    def stop_or_go(images):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return real(images)
+
+    monkeypatch.setattr(module, "normalize", stop_or_go)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, resume=True)
+    monkeypatch.undo()
+
+
+def saved(config: TrainConfig) -> dict:
+    return torch.load(Path(config.out) / "last.pt", weights_only=True)
+
+
+def test_a_checkpoint_between_two_lines_of_the_log_changes_nothing(tiny, tmp_path, monkeypatch):
+    config = tiny.changed(steps_per_epoch=8, log_every=3, checkpoint_every=2)
+    whole = config.changed(out=str(tmp_path / "whole"))
+    train(whole)
+    break_off(config, monkeypatch, 5)
+    assert (saved(config)["epoch"], saved(config)["step"]) == (0, 4)
+    break_off(config, monkeypatch, 5)  # on to the second epoch, from step 4 of the first
+    assert (saved(config)["epoch"], saved(config)["step"]) == (1, 0)
+    train(config, resume=True)
+    assert_same_run(whole, config)
+
+
+def test_the_time_before_a_break_counts(tiny, monkeypatch):
+    config = tiny.changed(epochs=1)
+    break_off(config, monkeypatch, 3)
+    file = Path(config.out) / "last.pt"
+    state = saved(config)
+    assert 0 < state["seconds"] < 100
+    torch.save(state | {"seconds": 1000.0}, file)
+    assert 1000 < train(config, resume=True).report["seconds"] < 1100
+
+
+@pytest.mark.parametrize("left", [0, 30])
+def test_a_log_that_a_power_failure_cut_short_is_whole_again(tiny, tmp_path, monkeypatch, left):
+    whole = tiny.changed(out=str(tmp_path / "whole"))
+    train(whole)
+    break_off(tiny, monkeypatch, 7)
+    log = Path(tiny.out) / "log.csv"
+    log.write_bytes(log.read_bytes()[:left])
+    train(tiny, resume=True)
+    assert_same_run(whole, tiny)
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tiny, tmp_path, monkeypatch, capsys):
+    other = make_squares(tmp_path / "other", n_train=54)
+    break_off(tiny, monkeypatch, 3)
+    files = {p: p.read_bytes() for p in Path(tiny.out).rglob("*")}
+    options = ["train", "--resume", "--data", str(other), "--out", tiny.out, "--device", "cpu"]
+    options += ["--backbone", "resnet18", "--image-size", "32", "--epochs", "2", "--threads", "1"]
+    options += ["--steps-per-epoch", "4", "--batch-size", "4", "--lr", "1e-3", "--passes", "joint"]
+    options += ["--log-every", "2", "--checkpoint-every", "2"]
+    assert main(options) == 2
+    assert "run: was begun on squares" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in Path(tiny.out).rglob("*")} == files
+    train(tiny, resume=True)
+    with pytest.raises(AgmanError, match="was begun on squares"):  # nor is it opened for them
+        train(tiny.changed(data=str(other)), resume=True)
+    moved = shutil.copytree(tiny.data, tmp_path / "moved")
+    assert train(tiny.changed(data=str(moved)), resume=True).metrics == metrics(tiny)
+
+
+def test_a_finished_run_finds_its_data_from_anywhere(tiny, tmp_path, monkeypatch, capsys):
+    project = tmp_path / "project"
+    shutil.copytree(tiny.data, project / "data")
+    monkeypatch.chdir(project)
+    train(tiny.changed(data="data", out="runs/a", epochs=1))
+    expected = evaluate_run("runs/a", baselines=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pd.testing.assert_frame_equal(evaluate_run(project / "runs/a", baselines=False), expected)
+    moved = project.rename(tmp_path / "moved")
+    pd.testing.assert_frame_equal(evaluate_run(moved / "runs/a", baselines=False), expected)
+    labels = moved / "data" / "labels.csv"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(AgmanError, match="was begun on squares"):
+        evaluate_run(moved / "runs/a", baselines=False)
+    shutil.rmtree(moved / "data")
+    assert main(["evaluate", str(moved / "runs/a")]) == 2
+    assert "is not there any more; put it back, or name its folder" in capsys.readouterr().err
+
+
+def test_threads_and_processes_of_a_run(tiny, monkeypatch):
+    """Both change what is computed; a finished run is opened all the same."""
+    break_off(tiny, monkeypatch, 3)
+    with pytest.raises(AgmanError, match="was begun with --threads 1, not 2"):
+        train(tiny.changed(threads=2), resume=True)
+    file = Path(tiny.out) / "begun.json"
+    begun = json.loads(file.read_text())
+    assert begun["processes"] == 1
+    file.write_text(json.dumps(begun | {"processes": 2}))
+    with pytest.raises(AgmanError, match=r"was begun with 2 process\(es\), not 1"):
+        train(tiny, resume=True)
+    file.write_text(json.dumps(begun))
+    train(tiny, resume=True)
+    assert train(tiny.changed(threads=2), resume=True).metrics == metrics(tiny)
+
+
 def test_epoch_batches_are_shared_out_among_processes(squares, tiny):
     from agman_lib.pixels import Pixels
     from agman_lib.triplets import LabelIndex
@@ -240,8 +353,6 @@ def test_two_processes_train_and_evaluate(tiny, tmp_path):
     launch("evaluate", tiny.out, "--no-baselines", cwd=tmp_path)
     shared_out = json.loads((Path(tiny.out) / "evaluate-test.json").read_text())["metrics"]
 
-    from agman_lib.runs import evaluate_run
-
     evaluate_run(tiny.out, baselines=False, out=tmp_path / "alone.json")
     alone = json.loads((tmp_path / "alone.json").read_text())["metrics"]
     for row, values in alone["table"].items():
@@ -258,8 +369,6 @@ def test_listed_triplets_are_trained_and_scored(squares_folder, tiny, tmp_path, 
     import shutil
 
     import pandas as pd
-
-    from agman_lib.runs import evaluate_run
 
     folder = Path(shutil.copytree(squares_folder, tmp_path / "listed"))
     about = json.loads((folder / "dataset.json").read_text())
