@@ -168,6 +168,18 @@ class TrainConfig:
         """The options that a result depends on: all but the folders and what saves or loads."""
         return {k: v for k, v in self.__dict__.items() if k not in WITHOUT_EFFECT}
 
+    @property
+    def words(self) -> list[str]:
+        """This config as the options of ``agman train``: what follows that on a command line."""
+        words: list[str] = []
+        for f in fields(self):
+            option, value = f"--{f.name.replace('_', '-')}", getattr(self, f.name)
+            if isinstance(f.default, bool):
+                words.append(option if value else option.replace("--", "--no-", 1))
+            else:
+                words += [option, str(value)]
+        return words
+
     def changed(self, **changes: Any) -> TrainConfig:
         """A copy with other values. Raises AgmanError as the class does."""
         return replace(self, **changes)

@@ -65,6 +65,15 @@ def test_the_command_line_starts_from_a_preset(name, monkeypatch):
     assert seen == [preset(name).changed(seed=7, masks=False)]
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_config_as_words_is_that_config(name, monkeypatch):
+    seen = []
+    monkeypatch.setattr("agman_lib.cli.train", lambda config, resume: seen.append(config))
+    config = preset(name).changed(data="a b", flip=False, masks=False, swish=True, lr=3e-5)
+    assert main(["train", *config.words]) == 0
+    assert seen == [config]
+
+
 def test_paper_presets_load_in_processes_of_their_own_from_the_lossless_cache():
     for name in ("paper-fashionai", "paper-deepfashion", "paper-zappos50k"):
         assert preset(name).cache

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from agman_lib.config import TrainConfig
+
 nbformat = pytest.importorskip("nbformat")
 sys.path.insert(0, str(ROOT / "notebooks"))
 import manage  # noqa: E402
@@ -200,17 +202,8 @@ def _agman(fresh: Path, folder: Path, *words: str) -> None:
 def _same_from_the_command_line(folder: Path, fresh: Path) -> None:
     """The run that notebook 05 made, made again by `agman train`: same bytes."""
     run = folder / "agman-work" / "run"
-    config = json.loads((run / "config.json").read_text())
-    words = []
-    for name, value in config.items():
-        if name == "out" or value is None:
-            continue
-        option = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(option if value else option.replace("--", "--no-", 1))
-        else:
-            words += [option, str(value)]
-    _agman(fresh, folder, "train", *words, "--out", "shell")
+    config = TrainConfig.load(run / "config.json").changed(out="shell")
+    _agman(fresh, folder, "train", *config.words)
     for name in ("best", "last"):
         one, other = ((f / f"{name}.safetensors").read_bytes() for f in (run, folder / "shell"))
         assert one == other

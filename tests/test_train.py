@@ -11,12 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_squares
+from conftest import ROOT, make_squares
 
+from agman_lib import course
 from agman_lib.batches import EpochBatches
 from agman_lib.cli import main
 from agman_lib.config import TrainConfig
@@ -406,3 +408,17 @@ def test_listed_triplets_are_trained_and_scored(squares_folder, tiny, tmp_path, 
         a, n, p = embed(model, Pixels(dataset, 32), triple, where)
         right += a @ p > a @ n
     assert table.loc["mean", "accuracy"] == pytest.approx(100 * right / len(listed))
+
+
+def test_notebook_05_shares_a_run_among_gpus_after_using_one(tiny, tmp_path, monkeypatch):
+    """The notebook's cell, as if there were two GPUs; the processes then are CPU processes."""
+    notebook = nbformat.read(ROOT / "notebooks" / "05_training.ipynb", as_version=4)
+    (cell,) = (c.source for c in notebook.cells if "--multi_gpu" in c.source and "sys" in c.source)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("AGMAN_WORK", str(tmp_path / "work"))
+    train(tiny.changed(epochs=1))  # the notebook has trained before it comes here
+    names = {"config": tiny.changed(epochs=1), "course": course, "torch": torch, "train": train}
+    exec(cell, names)
+    report = json.loads((tmp_path / "work" / "several" / "report.json").read_text())
+    assert report["processes"] == 2
+    exec(cell, names)  # "Run all" once more
