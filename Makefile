@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart lab test notebooks figures checkpoint address clean
+.PHONY: quickstart lab check test notebooks figures checkpoint address clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/agman quickstart
 
 lab: $(VENV)/.lab
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# The fast tests, on two cores; `test` runs them all.
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
+	    -m "not slow and not browser and not notebooks"
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .

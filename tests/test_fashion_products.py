@@ -162,6 +162,7 @@ def test_options_that_make_no_sense(tmp_path: Path, options: dict[str, Any]) -> 
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason=f"the real download is not at {REAL}")
+@pytest.mark.slow
 def test_the_real_archive(tmp_path: Path) -> None:
     """Every row and value, against styles.csv and the member list read independently."""
     report = prepare(REAL, tmp_path / "out", progress=False)

@@ -401,6 +401,7 @@ def test_switching_answers_while_grad_cam_of_resnet50_works(large):
     explorer.close()
 
 
+@pytest.mark.slow
 def test_memory_and_hooks_stay_flat_over_500_switches(explorer):
     panel, names = explorer.panels[0], explorer.gallery.attribute_names
 
