@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -12,11 +11,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from agman_lib.cores import usable_cores
 from agman_lib.dataset import PreparedDataset
+from agman_lib.folders import write_whole
 from agman_lib.images import decode_image
 from agman_lib.progress import bar
 
@@ -107,33 +108,40 @@ class Pixels:
 def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
     """The cache file, uint8 (N, 3, size, size) in NumPy's format, made when it is not there.
 
-    It belongs to the files' names, sizes and times: when one changes, the cache is made anew. A
-    build that is broken off goes on where it was.
+    It belongs to the photos' names, sizes and times, which its own name has a digest of: when one
+    changes, the cache is made anew. A build that is broken off goes on where it was. Of several
+    processes one builds, and the others wait for it.
     """
     folder = dataset.folder / "cache"
-    folder.mkdir(exist_ok=True)
-    key = _fingerprint(dataset)
-    done_file = folder / f"{size}-{fit}.json"
-    file = folder / f"{size}-{fit}.npy"
-    if file.exists() and done_file.exists() and json.loads(done_file.read_text())["key"] == key:
+    name = f"{size}-{fit}-{_fingerprint(dataset)[:16]}"
+    file = folder / f"{name}.npy"
+    if file.exists():
         return file
-    partial, log = (folder / f"{size}-{fit}-{key[:12]}.{kind}" for kind in ("partial", "log"))
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / f".{size}-{fit}.lock"):
+        if not file.exists():  # nobody has made it while this process waited
+            partial = _fill_all(dataset, folder / name, size, fit)
+            os.replace(partial, file)
+            file.with_suffix(".log").unlink()
+    return file
+
+
+def _fill_all(dataset: PreparedDataset, stem: Path, size: int, fit: Fit) -> Path:
+    """Write all pixels to a file that is not the cache yet; a log says which chunks it holds."""
+    partial, log = stem.with_suffix(".partial"), stem.with_suffix(".log")
     shape = (len(dataset.paths), 3, size, size)
-    chunks = [(i, dataset.paths[i : i + CHUNK]) for i in range(0, shape[0], CHUNK)]
     finished: set[int] = set()
     if partial.exists() and log.exists():
-        finished = {int(line) for line in log.read_text().splitlines() if line.isdigit()}
+        lines = log.read_text().split("\n")[:-1]  # what follows the last line's end is no number
+        finished = {int(line) for line in lines if line.isdigit()}
     else:
-        for old in folder.glob(f"{size}-{fit}-*"):  # begun for files that have changed since
+        for old in stem.parent.glob(f"{size}-{fit}*"):  # made for photos that have changed since
             old.unlink()
         np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        log.write_text("")
-    todo = [c for c in chunks if c[0] not in finished]
-    _build(partial, log, todo, size, fit)
-    os.replace(partial, file)
-    done_file.write_text(json.dumps({"key": key}))
-    log.unlink()
-    return file
+    write_whole(log, "".join(f"{start}\n" for start in sorted(finished)).encode())
+    chunks = [(i, dataset.paths[i : i + CHUNK]) for i in range(0, shape[0], CHUNK)]
+    _build(partial, log, [c for c in chunks if c[0] not in finished], size, fit)
+    return partial
 
 
 def _build(partial: Path, log: Path, todo: list, size: int, fit: Fit) -> None:
@@ -156,6 +164,8 @@ def _fill(partial: Path, chunk: tuple[int, list[Path]], size: int, fit: Fit) -> 
     with open(partial, "r+b") as file:
         file.seek(np.load(partial, mmap_mode="r").offset + start * pixels[0].nbytes)
         file.write(pixels.tobytes())
+        file.flush()
+        os.fsync(file.fileno())  # on the disk before the log says so
     return start
 
 

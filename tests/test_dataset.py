@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from agman_lib.dataset import PreparedDataset, staging
 from agman_lib.errors import AgmanError
 from agman_lib.images import decode_image
 from agman_lib.pixels import Pixels, fit_image, normalize
+
+FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -180,15 +184,17 @@ def test_the_cache_holds_what_resizing_gives_each_time(folder, fit):
     cached = Pixels(dataset, 32, fit, cache=True)
     assert plain.shape == (20, 3, 32, 32)
     assert plain.equal(cached.take(np.arange(20)))
-    made = (folder / "cache" / f"32-{fit}.npy").stat().st_mtime_ns
+    (file,) = (folder / "cache").glob("*.npy")
+    made = file.stat().st_mtime_ns
     Pixels(dataset, 32, fit, cache=True)
-    assert (folder / "cache" / f"32-{fit}.npy").stat().st_mtime_ns == made
+    assert file.stat().st_mtime_ns == made
     Image.fromarray(255 - wide).save(folder / "images" / "0.png")
     changed = Pixels(dataset, 32, fit, cache=True).take(np.arange(20))
     assert not plain[0].equal(changed[0])
     assert plain[1:].equal(changed[1:])
-    left = sorted(p.name for p in (folder / "cache").iterdir())
-    assert left == [f"32-{fit}.json", f"32-{fit}.npy"]
+    (left,) = (folder / "cache").glob("[!.]*")  # the file for the photo as it was is gone
+    assert left.suffix == ".npy"
+    assert left != file
 
 
 def test_a_broken_off_cache_goes_on_and_a_broken_image_is_named(folder, monkeypatch):
@@ -204,7 +210,7 @@ def test_a_broken_off_cache_goes_on_and_a_broken_image_is_named(folder, monkeypa
     stat = os.stat(image)
     with pytest.raises(AgmanError, match=r"95\.png"):
         Pixels(dataset, 32, cache=True)
-    assert not (folder / "cache" / "32-crop.npy").exists()
+    assert not list((folder / "cache").glob("*.npy"))
     read = []
     monkeypatch.setattr(
         pixels, "decode_image", lambda path: read.append(path.name) or decode_image(path)
@@ -220,6 +226,49 @@ def test_a_broken_off_cache_goes_on_and_a_broken_image_is_named(folder, monkeypa
     assert Pixels(dataset, 32, cache=True).take(np.array([95])).equal(
         Pixels(dataset, 32).take(np.array([95]))
     )
+
+
+def build_in_a_process(folder, seen, begun, halfway=None, go=None) -> None:
+    """Build the cache chunk by chunk; ``seen`` counts photos, and before the 16th it may wait."""
+    from agman_lib import pixels
+
+    def counted(path: Path):
+        seen.value += 1
+        if halfway is not None and path.name == "15.png":
+            halfway.set()
+            assert go.wait(60)
+        return decode_image(path)
+
+    pixels.CHUNK, pixels.usable_cores, pixels.decode_image = 10, lambda: 1, counted
+    dataset = PreparedDataset.load(folder)
+    pixels.fit_image(decode_image(dataset.paths[0]), 32)  # what is imported late is there now
+    begun.set()
+    pixels.build_cache(dataset, 32, "crop")
+
+
+@pytest.mark.parametrize("first_is_killed", [False, True])
+def test_of_two_processes_one_builds_the_cache_and_the_other_waits(folder, first_is_killed):
+    seen, begun = (FORK.Value("i"), FORK.Value("i")), FORK.Event()
+    halfway, go = FORK.Event(), FORK.Event()
+    args = (folder, seen[0], FORK.Event(), halfway, go)
+    first = FORK.Process(target=build_in_a_process, args=args, daemon=True)
+    second = FORK.Process(target=build_in_a_process, args=(folder, seen[1], begun), daemon=True)
+    first.start()
+    assert halfway.wait(60)
+    second.start()
+    assert begun.wait(60)
+    second.join(1)  # without a lock it would be through by now, and the first one's files gone
+    assert second.is_alive()
+    assert seen[1].value == 0
+    first.kill() if first_is_killed else go.set()
+    first.join()
+    second.join()
+    assert (first.exitcode, second.exitcode) == (-signal.SIGKILL if first_is_killed else 0, 0)
+    # A killed build is gone on with: the first ten photos are in it.
+    assert seen[1].value == (90 if first_is_killed else 0)
+    dataset = PreparedDataset.load(folder)
+    every = np.arange(len(dataset.images))
+    assert Pixels(dataset, 32, cache=True).take(every).equal(Pixels(dataset, 32).take(every))
 
 
 def test_crop_is_the_published_resize_and_centre_crop():
