@@ -12,8 +12,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import agman_lib
 from agman_lib.checkpoints import load_model, save_model
@@ -74,28 +76,22 @@ def test_train_evaluate_figures(run_folder, squares_folder, capsys):
     assert table["colour"]["colour"] > table["colour"]["random"] + 20
     assert main(["figures", str(run_folder)]) == 0
     for name in ("training_curve", "attention", "retrieval"):
-        assert (run_folder / "figures" / f"{name}.png").stat().st_size > 10_000
+        with Image.open(run_folder / "figures" / f"{name}.png") as picture:
+            assert np.asarray(picture.convert("L")).std() > 10
     weights = str(run_folder / "best.safetensors")
     assert main(["evaluate", weights, "--data", str(squares_folder), "--no-baselines"]) == 0
     assert f"{table['mean']['MAP']:.1f} [" in capsys.readouterr().out
 
 
 def test_help_answers_at_once():
-    command = [sys.executable, "-m", "agman_lib", "--help"]
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        after = os.times()  # of the child, so that a busy machine does not count
-        seconds.append(
-            after.children_user + after.children_system
-            - before.children_user - before.children_system
-        )  # fmt: skip
+    """Without loading what takes seconds to load."""
+    code = (
+        "import sys; from agman_lib.cli import main; main(['--help']); "
+        "print('loaded:', [m for m in ('torch', 'pandas', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "quickstart" in done.stdout
-    assert min(seconds) < 0.5
-    heavy = "import sys, agman_lib.cli; print([m for m in ('torch', 'pandas') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.endswith("loaded: []\n")
 
 
 @pytest.mark.parametrize(
