@@ -5,6 +5,7 @@ Every check raises `AgmanError` with the file, the line and the mend.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -79,10 +80,27 @@ def read_table(folder: Path, file: str) -> pd.DataFrame:
         raise AgmanError(f"{path}: not a readable CSV table ({error})") from None
     if list(table.columns) != COLUMNS[file]:
         raise AgmanError(
-            f"{path}, line 1: the columns must be {','.join(COLUMNS[file])}, "
+            f"{path}, line {_line(path, 0)}: the columns must be {','.join(COLUMNS[file])}, "
             f"not {','.join(map(str, table.columns))}"
         )
     return table
+
+
+def _line(path: Path, record: int) -> int:
+    """The line on which a record of a CSV file begins; 0 is the header.
+
+    It is looked up only when something is off: pandas, which reads the tables fast, passes over
+    blank lines and joins the lines of a quoted text, and does not say where it was.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        reader, begins = csv.reader(file), 1
+        for fields in reader:
+            blank = not fields or (len(fields) == 1 and fields[0].isspace())
+            record -= not blank
+            if record < 0:
+                break
+            begins = reader.line_num + 1
+    return begins
 
 
 def _refuse(path: Path, bad: pd.Series | np.ndarray, table: pd.DataFrame, say: Any) -> None:
@@ -90,7 +108,8 @@ def _refuse(path: Path, bad: pd.Series | np.ndarray, table: pd.DataFrame, say: A
     rows = np.flatnonzero(np.asarray(bad))
     if len(rows):
         more = f" ({len(rows)} such lines)" if len(rows) > 1 else ""
-        raise AgmanError(f"{path}, line {rows[0] + 2}: {say(table.iloc[rows[0]])}{more}")
+        line = _line(path, int(rows[0]) + 1)
+        raise AgmanError(f"{path}, line {line}: {say(table.iloc[rows[0]])}{more}")
 
 
 def check_images(folder: Path, protocol: str) -> pd.DataFrame:

@@ -76,6 +76,26 @@ def test_what_is_off_is_named_by_file_and_line(folder, file, line, old, new, mes
         PreparedDataset.load(folder)
 
 
+def test_lines_are_counted_as_an_editor_counts_them(folder):
+    """Blank lines and line ends inside quotes count; pandas passes over both."""
+    first, *rest = (folder / "labels.csv").read_text().splitlines()
+    about = json.loads((folder / "dataset.json").read_text())
+    about["attributes"][1]["values"].append("left\nor right")
+    (folder / "dataset.json").write_text(json.dumps(about))
+    quoted = 'i1,side,"left\nor right",0'
+    lines = ["", first, "", " \t", rest[0], quoted, "", *rest[2:]]
+    (folder / "labels.csv").write_bytes("\r\n".join(lines).encode())
+    assert PreparedDataset.load(folder).split_labels("train").value[1] == 2
+    text = "\r\n".join(lines).replace("i3,side", "i3,sides").replace("i7,side", "i7,sides")
+    (folder / "labels.csv").write_bytes(text.encode())
+    line = next(n for n, line in enumerate(text.split("\n"), 1) if line.startswith("i3,"))
+    with pytest.raises(AgmanError, match=rf"labels.csv, line {line}: .*\(2 such lines\)"):
+        PreparedDataset.load(folder)
+    (folder / "labels.csv").write_text("\n\n" + first.replace("value", "valeu"))
+    with pytest.raises(AgmanError, match=r"labels.csv, line 3: the columns must be"):
+        PreparedDataset.load(folder)
+
+
 def test_json_that_is_none_and_files_that_are_not_there(folder):
     with pytest.raises(AgmanError, match="no such folder; make a prepared data set"):
         PreparedDataset.load(folder / "nowhere")
