@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from agman_lib.errors import AgmanError
+from agman_lib.errors import AgmanError, unknown
 
 if TYPE_CHECKING:
     from agman_lib.dataset import PreparedDataset
     from agman_lib.gallery import Gallery, Query
     from agman_lib.models import RetrievalModel
+    from agman_lib.overlays import ExplanationRow
 
 BUILT_IN = "garments"
 NAMED = 10
@@ -64,27 +67,31 @@ def search(
 
     Args:
         gallery: Folder made by `agman index`.
-        query: A photo file, or the id of an image in the gallery (it is left out of the result).
+        query: A photo file; or, where no file has this name, the id of an image in the gallery. An
+            image of the gallery, also when named by its file, is left out of the result.
         attribute: What to compare.
         k: How many.
         figure: Picture of the result to write, ending in .png.
     """
+    from agman_lib.figures import save_picture
     from agman_lib.gallery import Gallery
 
     if figure and not figure.endswith(".png"):
         raise AgmanError(f"{figure}: the picture must end in .png")
+    if figure and not (parent := Path(figure).absolute().parent).is_dir():
+        raise AgmanError(f"{figure}: there is no folder {parent}; make it first")
     opened = Gallery.load(gallery)
-    found = opened.search(query, attribute, k)
+    found, row = opened.search(query, attribute, k), opened.row(query)
     same = found["image"].equals(found["path"])
     shown = found.drop(columns="path") if same else found
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(f"photos: {opened.root}")
-    if (opened.items[attribute].ne("") & opened.items["image"].ne(query)).any():
+    if opened.items[attribute].drop(index=[] if row is None else [row]).any():
         votes = opened.guess(query, attribute)
         shares = ", ".join(f"{row.value} {row.share:.0%}" for row in votes.itertuples())
         print(f"{attribute} of the nearest with a known value (a vote, no certainty): {shares}")
     if figure:
-        opened.figure(query, attribute, k).savefig(figure, dpi=100)
+        save_picture(opened.figure(query, attribute, k), Path(figure))
         print(f"picture: {figure}")
 
 
@@ -100,13 +107,14 @@ def explain(
 
     A row has the photo, spatial attention, gate, their product, Grad-CAM of the similarity to the
     nearest other photo, the channel attention, and the nearest photos. Maps that the network does
-    not have are left out.
+    not have are left out. When the first is drawn, it says about how long all will take.
 
     Args:
         model: Gallery made by `agman index`, which is then searched. Or a run folder, a weights
             file of ours, or the word garments; then the photos are searched among themselves.
         photos: A photo; a folder of photos, with its subfolders; a prepared folder, whose true
-            regions are drawn (photos with a region first); or the id of an image in the gallery.
+            regions are drawn (photos with a region first); or, where nothing has this name, the id
+            of an image in the gallery.
         out: Folder to make.
         attributes: Attributes to draw; by default all.
         k: How many of the nearest photos.
@@ -114,33 +122,26 @@ def explain(
     """
     from agman_lib.dataset import PreparedDataset
     from agman_lib.explain import MAPS, Explainer
-    from agman_lib.figures import explanation_row
-    from agman_lib.folders import whole_folder
-    from agman_lib.gallery import Gallery
+    from agman_lib.figures import explanation_row, save_picture
+    from agman_lib.folders import refuse_existing, whole_folder
     from agman_lib.overlays import explanation_grid
     from agman_lib.progress import bar
 
     if k < 1 or most < 1:
         raise AgmanError("options -k and --most must be at least 1")
+    refuse_existing(Path(out))
     prepared = (Path(photos) / "dataset.json").is_file()
     dataset = PreparedDataset.load(photos) if prepared else None
-    if (Path(model) / "gallery.json").is_file():
-        gallery = Gallery.load(model)
-        asked = _asked(gallery, photos if dataset is None else dataset)
-    else:
-        gallery = Gallery.build(*_network(model), photos if dataset is None else dataset)
-        asked = {image: image for image in gallery.items["image"]}
-        _say_left_out(gallery, "")
+    gallery, asked = _searched_and_drawn(model, dataset or photos, attributes)
     if dataset is not None and dataset.regions is not None:
         known = set(dataset.regions["image"])
         asked = dict(sorted(asked.items(), key=lambda item: item[0] not in known))
         first = sum(name in known for name in list(asked)[:most])
         print(f"{first} of the pictures have a true region; they come first")
-    for name in attributes:
-        gallery.attribute_index(name)
-    explainer, written = Explainer(gallery, dataset), 0
+    explainer, written, drawn = Explainer(gallery, dataset), 0, list(asked.items())[:most]
     with whole_folder(Path(out)) as folder:
-        for name, query in bar(list(asked.items())[:most], "explain", unit="photo"):
+        for name, query in bar(drawn, "explain", unit="photo"):
+            began = time.perf_counter()
             try:
                 photo = explainer.open(query)
             except AgmanError as error:
@@ -150,30 +151,70 @@ def explain(
                 explanation_row(explainer, photo, attribute, list(MAPS), k=k)
                 for attribute in attributes or gallery.attribute_names
             ]
+            _say_without_grad_cam(name, rows)
             plain = Path(name).with_suffix("").as_posix().replace("/", "__")
             file = folder / f"{plain}.png"
             if file.exists():  # of two photos that differ in their ending alone
                 file = folder / f"{name.replace('/', '__')}.png"
-            explanation_grid(rows, name).savefig(file, dpi=100)
+            save_picture(explanation_grid(rows, name), file)
             written += 1
+            if written == 1 and len(drawn) > 1:
+                seconds = (time.perf_counter() - began) * len(drawn)
+                print(f"about {seconds:.0f} s for {len(drawn)} photos", flush=True)
         if not written:
             raise AgmanError(f"{photos}: no photo that can be used")
     more = f" (of {len(asked)}; --most draws more)" if len(asked) > most else ""
     print(f"{out}: {written} picture{'s' if written > 1 else ''}{more}")
 
 
+def _searched_and_drawn(
+    model: str, photos: str | PreparedDataset, attributes: Sequence[str]
+) -> tuple[Gallery, dict[str, Query]]:
+    """The gallery that `explain` searches, and the photos that it draws, by name.
+
+    The attributes' names are checked before photos are embedded.
+    """
+    from agman_lib.gallery import Gallery
+    from agman_lib.gallery_files import attributes_of
+
+    def check(known: list[str]) -> None:
+        for name in attributes:
+            if name not in known:
+                raise unknown("attribute", name, known)
+
+    if (Path(model) / "gallery.json").is_file():
+        gallery = Gallery.load(model)
+        check(gallery.attribute_names)
+        return gallery, _asked(gallery, photos)
+    network, about = _network(model)
+    check(attributes_of(network, about))
+    gallery = Gallery.build(network, about, photos)
+    _say_left_out(gallery, "")
+    return gallery, {image: row for row, image in enumerate(gallery.items["image"])}
+
+
 def _asked(gallery: Gallery, photos: str | PreparedDataset) -> dict[str, Query]:
-    """Photos by name: as the gallery's images where they are the same files."""
+    """The photos by name: files, or the one image of the gallery with this id."""
     from agman_lib.gallery_files import list_photos
 
     if isinstance(photos, str) and not Path(photos).exists():
         gallery.row(photos)
         return {photos: photos}
     items, root, _ = list_photos(photos, gallery.attribute_names)
-    own = zip(gallery.items["path"], gallery.items["image"], strict=True)
-    known = {(gallery.root / path).resolve(): image for path, image in own}
-    files = {i: root / p for i, p in zip(items["image"], items["path"], strict=True)}
-    return {name: known.get(file.resolve(), file) for name, file in files.items()}
+    return {i: root / p for i, p in zip(items["image"], items["path"], strict=True)}
+
+
+def _say_without_grad_cam(name: str, rows: Sequence[ExplanationRow]) -> None:
+    """Say in one line why rows of a photo have no Grad-CAM."""
+    from agman_lib.explain import MAPS
+
+    if not rows[0].found:
+        print(
+            f"{name}: no Grad-CAM, which is of the similarity to another photo, and there is none "
+            "to compare with; give a folder of photos, or as MODEL a gallery made by `agman index`"
+        )
+    elif without := [row.label for row in rows if MAPS["grad_cam"] not in row.pictures]:
+        print(f"{name}: no Grad-CAM ({', '.join(without)}): to the network all found are the same")
 
 
 def _say_left_out(gallery: Gallery, where: str) -> None:

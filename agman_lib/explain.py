@@ -3,7 +3,7 @@
 ::
 
     explainer = Explainer(gallery)
-    photo = explainer.open(0)                       # a row, an image id, a file, bytes, a PIL image
+    photo = explainer.open(0)                       # a row, a file, an image id, bytes, a PIL image
     seen = explainer.explain(photo, "neckline")     # runs the head alone
     seen.maps["attention"], seen.channel, seen.embedding
     explainer.grad_cam(photo, "neckline", 7)
@@ -16,6 +16,7 @@ what is there; how often they mark the right place is measured in `agman_lib.loc
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,12 @@ MAPS = {
     "grad_cam": "Grad-CAM",
 }
 """The maps by name, and what they are called on screen."""
+SAME = 1 - 1e-6
+"""From this cosine on two photos are the same to a network: the gradient is rounding error."""
+
+
+class SamePhotoError(AgmanError):
+    """Grad-CAM was asked of two photos that are the same to the network."""
 
 
 # --------------------------------------------------------------------------- attention as data
@@ -71,6 +78,14 @@ def spatial_maps(attention: Maps | None, gate: Maps | None) -> dict[str, Maps]:
     if attention is not None and gate is not None:
         maps |= {"gate": gate, "product": attention * gate}
     return maps
+
+
+def map_names(model: RetrievalModel) -> list[str]:
+    """The maps of a network, by the names of `MAPS`; Grad-CAM every network has."""
+    if not hasattr(model.attention, "project"):
+        return ["grad_cam"]
+    gate = getattr(model.attention, "gate_conv", None) is not None
+    return ["attention", *(["gate", "product"] if gate else []), "grad_cam"]
 
 
 @torch.no_grad()
@@ -109,8 +124,8 @@ def grad_cam(
         others: (B, D), unit embeddings of the images that they are compared with; taken as fixed.
 
     Raises:
-        AgmanError: an image is compared with itself, or with one of the same embedding: that cosine
-            is 1 and has no gradient.
+        SamePhotoError: an image is compared with itself, or with one that is the same to the
+            network (`SAME`): a cosine of 1 has no gradient.
     """
     from pytorch_grad_cam import GradCAM
 
@@ -124,8 +139,8 @@ def grad_cam(
     with torch.enable_grad(), OnFeatureMap(_Embed(twin, attributes), [twin.backbone]) as cam:
         maps = cam(images.clone().requires_grad_(), [_Dot(other) for other in others.detach()])
         cosine = (cam.outputs.detach() * others).sum(1)
-    if (cosine > 1 - 1e-6).any():
-        raise AgmanError(
+    if (cosine >= SAME).any():
+        raise SamePhotoError(
             "Grad-CAM of a photo's similarity to itself, or to one that the network cannot tell "
             "from it, says nothing (a cosine of 1 has no gradient); compare it with another photo"
         )
@@ -226,7 +241,7 @@ class Explainer:
 
     def in_dataset(self, image: str) -> bool:
         """Whether an image of the gallery is a file of the data set."""
-        return self._file(image, self.gallery.row(image)) in self._of_file
+        return self._file(image, self.gallery.row_of(image)) in self._of_file
 
     def picture(self, query: Query) -> np.ndarray:
         """A photo as the network sees it, uint8 (H, W, 3), without the network."""
@@ -241,12 +256,8 @@ class Explainer:
 
     @property
     def map_names(self) -> list[str]:
-        """The maps of this network, by the names of `MAPS`; Grad-CAM every network has."""
-        attention = self.model.attention
-        if not hasattr(attention, "project"):
-            return ["grad_cam"]
-        gate = getattr(attention, "gate_conv", None) is not None
-        return ["attention", *(["gate", "product"] if gate else []), "grad_cam"]
+        """As the function `map_names`."""
+        return map_names(self.model)
 
     def explain(self, photo: OpenPhoto, attribute: str) -> Explanation:
         """What the head does with the photo under an attribute."""
@@ -256,10 +267,11 @@ class Explainer:
         """Grad-CAM (h, w) of the photo's similarity to another one under an attribute.
 
         Args:
-            other: as `Gallery.embedding` takes it: a row, an image id, a photo, or embeddings.
+            other: as `Gallery.embedding` takes it: a row, a photo, an image id, or embeddings.
 
         Raises:
-            AgmanError: both are the same picture; otherwise as `Gallery.embedding`.
+            SamePhotoError: both are the same to the network.
+            AgmanError: as `Gallery.embedding`.
         """
         images, index = self._input(photo.picture), self.gallery.attribute_index(attribute)
         others = torch.from_numpy(self.gallery.embedding(other, attribute)[None]).to(images.device)
@@ -269,10 +281,16 @@ class Explainer:
         """As `Gallery.search`; the photo goes through no network again."""
         return self.gallery.search(photo.query, attribute, k)
 
-    def nearest_other(self, found: pd.DataFrame) -> str | None:
-        """The first image of a search's result that is not the photo itself; None without one."""
-        others = found.loc[found["score"] < 1 - 1e-5, "image"]
-        return str(others.iloc[0]) if len(others) else None
+    def nearest_cam(
+        self, photo: OpenPhoto, attribute: str, found: pd.DataFrame
+    ) -> np.ndarray | None:
+        """Grad-CAM (h, w) to the nearest photo of a search's result that is another one to the
+        network; None where there is no such.
+        """
+        for image in found["image"]:
+            with suppress(SamePhotoError):
+                return self.grad_cam(photo, attribute, self.gallery.row_of(image))
+        return None
 
     def value(self, photo: OpenPhoto, attribute: str) -> str:
         """The known name of the photo's value, several joined by " | "; or an empty text."""

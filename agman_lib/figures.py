@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 from agman_lib.dataset import PreparedDataset
 from agman_lib.embed import embed
 from agman_lib.evaluate import Task, retrieval_tasks
-from agman_lib.explain import MAPS, Explainer, Explanation, OpenPhoto
+from agman_lib.explain import MAPS, Explainer, Explanation, OpenPhoto, map_names
+from agman_lib.folders import write_whole
 from agman_lib.models import RetrievalModel
 from agman_lib.overlays import ExplanationRow, channel_bars, overlay
 from agman_lib.pixels import Pixels, normalize
@@ -31,7 +33,8 @@ def run_figures(
 ) -> list[Path]:
     """Write training_curve.png, attention.png and retrieval.png; returns their paths.
 
-    The examples are the first queries of the split, not chosen ones.
+    The examples are the first queries of the split, not chosen ones. For a network without spatial
+    attention there is no attention.png, which is printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = run.model("best")
@@ -43,13 +46,22 @@ def run_figures(
     }
     if dataset.protocol == "retrieval":
         tasks = retrieval_tasks(dataset, split)
-        made["attention"] = attention_figure(model, dataset, pixels, tasks)
+        if "attention" in map_names(model):
+            made["attention"] = attention_figure(model, dataset, pixels, tasks)
+        else:
+            print(f"no attention.png: the network {model.name} has no spatial attention")
         made["retrieval"] = retrieval_figure(model, dataset, pixels, tasks)
-    paths = []
-    for name, figure in made.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=100)
+    paths = [folder / f"{name}.png" for name in made]
+    for path, figure in zip(paths, made.values(), strict=True):
+        save_picture(figure, path)
     return paths
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    write_whole(path, picture.getvalue())
 
 
 def attention_figure(
@@ -136,8 +148,8 @@ def explanation_row(
         heat = seen.maps.get(name)
         if name == "grad_cam" and cam is not None:
             heat = cam
-        elif name == "grad_cam" and (other := explainer.nearest_other(found)) is not None:
-            heat = explainer.grad_cam(photo, attribute, other)
+        elif name == "grad_cam":
+            heat = explainer.nearest_cam(photo, attribute, found)
         if heat is not None:
             pictures[MAPS[name]] = overlay(photo.picture, heat, opacity, boxes, scale)
     rows = list(found.itertuples())
@@ -145,7 +157,7 @@ def explanation_row(
         label=attribute,
         pictures=pictures,
         bars=bars_of(seen) if channels else None,
-        found=[explainer.picture(r.image) for r in rows],
+        found=[explainer.picture(explainer.gallery.row_of(r.image)) for r in rows],
         captions=[f"{r.score:.2f}\n{r.value}".strip() for r in rows],
         right=[explainer.right(photo, attribute, r.value) for r in rows],
     )

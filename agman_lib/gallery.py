@@ -20,6 +20,7 @@ A saved gallery is a folder::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +49,10 @@ from agman_lib.pixels import fit_image
 from agman_lib.progress import bar
 
 Query = int | np.integer | Photo | np.ndarray
-"""A row or image id of the gallery; a photo: a path, a file's bytes, a PIL image; or a photo's
-embeddings (A, D), as `Gallery.embedding` gives them (they have no picture)."""
+"""A row of the gallery; a photo: a path, a file's bytes, a PIL image; an image id; or a photo's
+embeddings (A, D), as `Gallery.embedding` gives them (they have no picture). A text that names a
+file means that file, and else the image of this id; so code that holds ids asks with rows, which
+`Gallery.row_of` gives. A file that is one of the gallery's own photos means its row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,23 +153,39 @@ class Gallery:
             raise unknown("attribute", name, self.attribute_names)
         return self.attribute_names.index(name)
 
+    def row_of(self, image: str) -> int:
+        """The row of an image id, whatever files there are. Raises AgmanError for an unknown id."""
+        found = np.flatnonzero(self.items["image"].to_numpy() == image)
+        if not len(found):
+            raise unknown("image", image, self.items["image"])
+        return int(found[0])
+
     def row(self, query: Query) -> int | None:
-        """The row that a query names by its number or its image id; None for a photo.
+        """The row that a query means; None for a photo that is none of the gallery's.
 
         Raises:
-            AgmanError: no such row; or a text that is neither an image id nor a file.
+            AgmanError: no such row; or a text that is neither a file nor an image id.
         """
         if isinstance(query, int | np.integer):
             if not 0 <= query < len(self):
                 raise AgmanError(f"row {query}: the gallery has the rows 0 to {len(self) - 1}")
             return int(query)
+        if isinstance(query, str | Path) and os.path.isfile(query):
+            return self._row_of_file(Path(query))
         if isinstance(query, str):
-            found = np.flatnonzero(self.items["image"].to_numpy() == query)
-            if len(found):
-                return int(found[0])
-            if not Path(query).is_file():
-                wrong = unknown("image", query, self.items["image"])
-                raise AgmanError(f"{wrong} (nor is there a file of this name)")
+            try:
+                return self.row_of(query)
+            except AgmanError as error:
+                raise AgmanError(f"{error} (nor is there a file of this name)") from None
+        return None
+
+    def _row_of_file(self, file: Path) -> int | None:
+        """The row whose photo a file is, links followed; None where it is none of them."""
+        real = file.resolve()
+        names = {file.name, real.name}  # to follow the links of every photo would take long
+        for row, path in enumerate(self.items["path"]):
+            if path.rpartition("/")[2] in names and (self.root / path).resolve() == real:
+                return row
         return None
 
     def photo(self, query: Query) -> Image.Image:
@@ -196,8 +215,9 @@ class Gallery:
         """The k images that are nearest to a query in an attribute.
 
         Args:
-            query: a row or image id of the gallery, which is then left out of what is found; or a
-                photo (a path, a file's bytes, a PIL image), which finds its own copy first.
+            query: a row, a photo or an image id, as `Query` says. An image of the gallery is left
+                out of what is found, also when it is named by its file; a photo as bytes or as a
+                PIL image is not looked for in the gallery, and finds its own copy first.
 
         Returns:
             Columns rank (from 1), image, path, score (cosine, -1 to 1) and value (its name where it
@@ -249,7 +269,9 @@ class Gallery:
             raise AgmanError(f"k must be at least 1, not {k}")
         rows = np.flatnonzero(keep)
         rows = rows[rows != row] if row is not None else rows
-        score = self.embeddings[rows, index] @ self.embedding(query, attribute)
+        score = self.embeddings[rows, index] @ self.embedding(
+            query if row is None else row, attribute
+        )
         best = np.argsort(-score, kind="stable")[:k]
         found = self.items.iloc[rows[best]]
         return pd.DataFrame(
@@ -281,9 +303,8 @@ class Gallery:
             label = name.replace("_", "\n")
             line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
             texts = [f"{r.score:.2f} {r.value}".replace("_", " ") for r in table.itertuples()]
-            for axes, each, text in zip(
-                line, [query, *table["image"]], ["query", *texts], strict=False
-            ):
+            shown: list[Query] = [query, *map(self.row_of, table["image"])]
+            for axes, each, text in zip(line, shown, ["query", *texts], strict=False):
                 picture = self.photo(each)
                 picture.thumbnail((200, 200))
                 axes.imshow(np.asarray(picture))

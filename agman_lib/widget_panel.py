@@ -131,7 +131,7 @@ class Panel(w.VBox):
             self.network.value,
             self.explorer.source_number if self.photo.row is None else self.photo.row,
             self.attribute.value,
-            other,
+            self.explainer.gallery.row_of(other),
         )
         kept = self.explorer.cams.get(self.cam_key)
         if kept is None:

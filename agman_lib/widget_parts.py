@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from agman_lib.dataset import PreparedDataset
 from agman_lib.errors import AgmanError
 from agman_lib.explain import Explainer, OpenPhoto
 from agman_lib.gallery import Gallery, Query
@@ -103,7 +104,7 @@ class Chooser(w.VBox):
     Args:
         images: ids of the gallery's images to choose from.
         thumbnail: gives an image's JPEG bytes.
-        chosen: called with an image's id, or with an uploaded picture.
+        chosen: called with an image's row in the gallery, or with an uploaded picture.
     """
 
     def __init__(
@@ -136,11 +137,11 @@ class Chooser(w.VBox):
         self.back.disabled = self.start == 0
         self.forth.disabled = self.start + PAGE >= len(self.images)
 
-    def pick(self, source: Query) -> None:
-        """Choose a photo by a button: what is wrong with it is said under the thumbnails."""
+    def pick(self, image: str) -> None:
+        """Choose an image by a button: what is wrong with it is said under the thumbnails."""
         self.message.value = ""
         try:
-            self.chosen(source)
+            self.chosen(self.gallery.row_of(image))
         except AgmanError as error:
             self.say_unusable(str(error))
 
@@ -166,7 +167,7 @@ class Chooser(w.VBox):
 def thumbnail(explainer: Explainer, image: str) -> bytes:
     """A small picture of one of the gallery's images, by its id, as JPEG bytes."""
     try:
-        picture = Image.fromarray(explainer.picture(image))
+        picture = Image.fromarray(explainer.picture(explainer.gallery.row_of(image)))
     except AgmanError:  # moved or damaged since the gallery was made
         picture = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
         ImageDraw.Draw(picture).text((8, 40), "cannot be read", "black")
@@ -176,12 +177,64 @@ def thumbnail(explainer: Explainer, image: str) -> bytes:
 
 def images_to_show(gallery: Gallery, images: Sequence[str] | None) -> list[str]:
     """Ids to choose from, all of the gallery by default. Raises AgmanError for unknown or none."""
-    found = list(gallery.items["image"] if images is None else images)
-    for image in found:
-        gallery.row(image)
+    if images is None:
+        return list(gallery.items["image"])
+    alone = isinstance(images, str) or not isinstance(images, Iterable)
+    found: list[Any] = [None] if alone else list(images)
+    if not all(isinstance(image, str) for image in found):
+        raise wrong_type("images", "a list of image ids, such as gallery.items['image']", images)
     if not found:
         raise AgmanError("images is empty: name at least one image of the gallery")
+    for image in found:
+        gallery.row_of(image)
     return found
+
+
+def wrong_type(what: str, needed: str, got: object) -> AgmanError:
+    """An error for an argument of a type that is of no use, to be raised."""
+    inside = f" of {type(next(iter(got))).__name__}" if got and isinstance(got, list) else ""
+    return AgmanError(f"{what} must be {needed}; not {type(got).__name__}{inside}")
+
+
+def by_network(galleries: Any) -> dict[str, Gallery]:
+    """A gallery, or several by their networks' names, as the latter.
+
+    Raises:
+        AgmanError: they are none, or of different attributes or photos.
+    """
+    if not isinstance(galleries, Mapping):
+        check_gallery(galleries)
+        return {galleries.model.name: galleries}
+    for gallery in galleries.values():
+        check_gallery(gallery)
+    if not galleries:
+        raise AgmanError("no gallery is given; give at least one")
+    if len({tuple(g.attribute_names) for g in galleries.values()}) > 1:
+        raise AgmanError("the galleries have different attributes; give galleries of one set")
+    if len({tuple(g.items["image"]) for g in galleries.values()}) > 1:
+        raise AgmanError("the galleries have different photos; build them from the same ones")
+    return dict(galleries)
+
+
+def check_gallery(gallery: Any) -> None:
+    """Raise AgmanError unless it is a gallery."""
+    if not isinstance(gallery, Gallery):
+        needed = "a Gallery, from Gallery.load(folder) or Gallery.build(model, about, photos)"
+        raise wrong_type("gallery", needed, gallery)
+
+
+def check_dataset(dataset: Any) -> None:
+    """Raise AgmanError unless it is a prepared data set or None."""
+    if not isinstance(dataset, PreparedDataset | None):
+        raise wrong_type("dataset", "a PreparedDataset, from PreparedDataset.load(folder)", dataset)
+
+
+def check_k(k: Any, most: int | None = None) -> None:
+    """Raise AgmanError unless so many photos can be shown."""
+    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not whole or not 1 <= k <= (most or k):
+        span = f"1 to {most}" if most else "at least 1"
+        raise AgmanError(f"k must be a whole number, {span}, not {k!r}")
 
 
 def choice(options: Any, description: str) -> w.ToggleButtons:

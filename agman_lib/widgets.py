@@ -38,6 +38,10 @@ from agman_lib.widget_parts import (
     Strip,
     about_photo,
     attribute_options,
+    by_network,
+    check_dataset,
+    check_gallery,
+    check_k,
     choice,
     images_to_show,
     png,
@@ -66,7 +70,7 @@ class AttentionExplorer(w.VBox):
 
     Raises:
         AgmanError: the galleries have different attributes or photos; the data set has none of the
-            photos; an unknown image, or none.
+            photos; an unknown image, or none; something of another type.
     """
 
     def __init__(
@@ -76,15 +80,11 @@ class AttentionExplorer(w.VBox):
         images: Sequence[str] | None = None,
         k: int = 5,
     ) -> None:
-        if isinstance(galleries, Gallery):
-            galleries = {galleries.model.name: galleries}
+        galleries = by_network(galleries)
+        check_dataset(dataset)
+        check_k(k)
         self.explainers = {name: Explainer(g, dataset) for name, g in galleries.items()}
         self.gallery, self.k = next(iter(galleries.values())), k
-        names = {tuple(g.attribute_names) for g in galleries.values()}
-        if len(names) != 1:
-            raise AgmanError("the galleries have different attributes; give galleries of one set")
-        if len({tuple(g.items["image"]) for g in galleries.values()}) != 1:
-            raise AgmanError("the galleries have different photos; build them from the same ones")
         first = next(iter(self.explainers.values()))
         self.thumbnails = lru_cache(512)(partial(thumbnail, first))
         self.lock = threading.RLock()
@@ -118,7 +118,7 @@ class AttentionExplorer(w.VBox):
         self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at)
         attributes, networks = self.gallery.attribute_names, list(self.explainers)
         self.source_number = 0
-        self._source: Query = images[0]
+        self._source: Query = self.gallery.row_of(images[0])
         self._photos: dict[str, OpenPhoto] = {}
         self.panels = [
             Panel(self, networks[0], attributes[0]),
@@ -134,7 +134,7 @@ class AttentionExplorer(w.VBox):
         ])  # fmt: skip
         super().__init__([self.chooser, controls, w.Box(layout=ROWS)])
         self._show_against()
-        self.look_at(images[0])
+        self.look_at(self._source)
         self._arrange()
 
     @property
@@ -143,7 +143,7 @@ class AttentionExplorer(w.VBox):
         return self.panels if self.compare.value else self.panels[:1]
 
     def look_at(self, source: Query) -> None:
-        """Look at another photo: an image id, or a picture.
+        """Look at another photo: a row of the gallery, an image id, or a picture.
 
         Raises:
             AgmanError: no such image, or its file cannot be read; the explorer stays as it was.
@@ -259,13 +259,16 @@ class RetrievalExplorer(w.VBox):
         gallery: what is searched.
         images: ids to choose the query from; by default all of the gallery.
         k: how many are found at first; at most 24.
+
+    Raises:
+        AgmanError: an unknown image, or none; something of another type.
     """
 
     MOST = 24
 
     def __init__(self, gallery: Gallery, images: Sequence[str] | None = None, k: int = 8) -> None:
-        if not 1 <= k <= self.MOST:
-            raise AgmanError(f"k must be 1 to {self.MOST}, not {k}")
+        check_gallery(gallery)
+        check_k(k, self.MOST)
         images = images_to_show(gallery, images)
         self.explainer, self.gallery = Explainer(gallery), gallery
         self.thumbnails = lru_cache(512)(partial(thumbnail, self.explainer))
@@ -276,7 +279,7 @@ class RetrievalExplorer(w.VBox):
         self.back = w.Button(description="query before", disabled=True)
         self.back.on_click(lambda _: self._back())
         self.before: list[OpenPhoto] = []
-        self.photo = self.explainer.open(images[0])
+        self.photo = self.explainer.open(gallery.row_of(images[0]))
         self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at)
         self.strip = Strip(self.MOST, "query", self.chooser.pick)
         for control in (self.attribute, self.k):
@@ -286,7 +289,7 @@ class RetrievalExplorer(w.VBox):
         self.refresh()
 
     def look_at(self, source: Query) -> None:
-        """Make another photo the query: an image id, or a picture. Raises as `Explainer.open`."""
+        """Make another photo the query, as `Explainer.open` takes it and raises."""
         photo = self.explainer.open(source)
         self.before, self.photo = [*self.before[-19:], self.photo], photo
         self.refresh()

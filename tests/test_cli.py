@@ -83,6 +83,19 @@ def test_train_evaluate_figures(run_folder, squares_folder, capsys):
     assert f"{table['mean']['MAP']:.1f} [" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("network", ["triplet", "csn"])
+def test_figures_of_a_network_without_spatial_attention(network, squares_folder, tmp_path, capsys):
+    run, data = str(tmp_path / "run"), ["--data", str(squares_folder)]
+    assert main([*TRAIN, *data, "--out", run, "--model", network, "--steps-per-epoch", "1"]) == 0
+    capsys.readouterr()
+    assert main(["figures", run, "--out", str(tmp_path / "figures")]) == 0
+    said = capsys.readouterr().out
+    assert said.count(f"no attention.png: the network {network} has no spatial attention\n") == 1
+    made = sorted(p.name for p in (tmp_path / "figures").iterdir())
+    assert made == ["retrieval.png", "training_curve.png"]
+    assert all(str(tmp_path / "figures" / name) in said for name in made)
+
+
 def test_help_answers_at_once():
     """Without loading what takes seconds to load."""
     code = (

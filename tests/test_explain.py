@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,11 +177,38 @@ def test_an_upload_and_a_row_of_the_same_photo_agree(explainer, garments_set):
     for a, b in zip(explainer.explain(row, "lapel").maps.values(),
                     explainer.explain(own, "lapel").maps.values(), strict=True):  # fmt: skip
         np.testing.assert_allclose(a, b, atol=1e-6)
-    found = explainer.search(own, "lapel", 3)
-    assert found["image"].iloc[0] == explainer.gallery.items["image"][3]
-    assert explainer.nearest_other(found) == found["image"].iloc[1]
+    assert explainer.search(own, "lapel", 3)["image"].iloc[0] == row_name(explainer, 3)
     assert explainer.value(own, "lapel") == ""
     assert len(explainer.boxes(own, "lapel")) == 0
+
+
+def row_name(explainer: Explainer, row: int) -> str:
+    return explainer.gallery.items["image"][row]
+
+
+@pytest.mark.parametrize(("below_one", "is_the_same"), [(5e-6, False), (2e-7, True)])
+def test_what_grad_cam_takes_for_another_photo_is_what_is_drawn(
+    garments_gallery, below_one, is_the_same
+):
+    """One closeness: a photo that Grad-CAM accepts is compared with, one that it refuses is not."""
+    vectors, a = garments_gallery.embeddings.copy(), garments_gallery.attribute_index("lapel")
+    first, random = vectors[0, a], np.random.default_rng(0).normal(size=vectors.shape[2])
+    across = random - (random @ first) * first
+    across /= np.linalg.norm(across)
+    vectors[1, a] = (1 - below_one) * first + (2 * below_one) ** 0.5 * across
+    explainer = Explainer(replace(garments_gallery, embeddings=vectors))
+    photo = explainer.open(0)
+    found = explainer.search(photo, "lapel", 2)["image"].tolist()
+    assert found[0] == row_name(explainer, 1)
+    if is_the_same:
+        with pytest.raises(AgmanError, match="cannot tell"):
+            explainer.grad_cam(photo, "lapel", 1)
+    cam = explainer.grad_cam(photo, "lapel", explainer.gallery.row_of(found[is_the_same]))
+    drawn, expected = (
+        explanation_row(explainer, photo, "lapel", ["grad_cam"], k=2, cam=given).pictures
+        for given in (None, cam)
+    )
+    assert np.array_equal(drawn["Grad-CAM"], expected["Grad-CAM"])
 
 
 def test_values_and_boxes_go_by_the_file_and_not_by_its_name(garments_set, garments_gallery, tmp_path):  # noqa: E501  # fmt: skip
@@ -389,6 +418,9 @@ def test_explain_draws_a_picture_for_each_photo_and_names_what_is_broken(tmp_pat
     said = capsys.readouterr().out
     assert "broken.jpg: cannot be decoded" in said
     assert "3 pictures" in said
+    assert "no Grad-CAM" not in said
+    seconds = re.search(r"^about (\d+) s for 3 photos$", said, re.MULTILINE)
+    assert 0 <= int(seconds[1]) < 100
     sizes = png_sizes(tmp_path / "out")
     assert list(sizes) == ["a.png", "b.png", "sub__a.png"]
     assert len(set(sizes.values())) == 1
@@ -396,8 +428,27 @@ def test_explain_draws_a_picture_for_each_photo_and_names_what_is_broken(tmp_pat
     assert "exists already" in capsys.readouterr().err
     alone = ["explain", "garments", str(photos / "a.png"), "--attributes", "lapel", "closure"]
     assert main([*alone, "--out", str(tmp_path / "alone")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("a.png: no Grad-CAM, which is of the similarity to another photo") == 1
+    assert "there is none to compare with" in said
+    assert "about" not in said  # it is through
     width, height = png_sizes(tmp_path / "alone")["a.png"]
     assert (width < sizes["a.png"][0], height) == (True, sizes["a.png"][1])  # none found
+
+
+def test_explain_refuses_before_it_embeds_a_photo(tmp_path, garments_set, capsys, monkeypatch):
+    monkeypatch.setattr(Gallery, "build", lambda *_: pytest.fail("embedded before it was refused"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    words = ["explain", "garments", str(garments_set.folder), "--out"]
+    for out, more, message in (
+        ("full", [], "exists already"),
+        ("full/mine/out", [], "mine is no folder"),
+        ("new", ["--attributes", "lapels"], "did you mean 'lapel'"),
+    ):
+        assert main([*words, str(tmp_path / out), *more]) == 2
+        assert message in capsys.readouterr().err
+    assert [p.name for p in tmp_path.rglob("*")] == ["full", "mine"]
 
 
 def test_explain_searches_a_gallery(tmp_path, garments_gallery, garments_set, capsys):

@@ -128,10 +128,10 @@ def test_equal_scores_keep_the_order_of_the_items(gallery):
     assert same.search(3, "side", 4)["image"].tolist() == ["i0", "i1", "i2", "i4"]
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "bytes", "image", "sideways"])
+@pytest.mark.parametrize("kind", ["bytes", "image", "sideways"])
 def test_a_photo_of_the_gallery_ranks_as_its_row(gallery, squares, kind, tmp_path):
     path = squares.paths[7]
-    photo: Any = {"path": path, "text": str(path), "bytes": path.read_bytes()}.get(kind)
+    photo: Any = path.read_bytes()
     if kind == "image":
         photo = Image.open(path)
     elif kind == "sideways":  # as a phone stores it: turned, with a note to turn it back
@@ -146,6 +146,48 @@ def test_a_photo_of_the_gallery_ranks_as_its_row(gallery, squares, kind, tmp_pat
         assert by_photo["image"][0] == "i7"
         assert by_photo["score"][0] == pytest.approx(1, abs=1e-5)
         assert_ranked(by_photo[1:], dict(zip(by_row["image"], by_row["score"], strict=True)))
+
+
+def test_a_file_of_the_gallery_is_its_row_and_left_out(gallery, squares, tmp_path, monkeypatch):
+    expected = gallery.search(7, "side")
+    path = squares.paths[7]
+    (tmp_path / "link").symlink_to(squares.image_root)
+    (tmp_path / "another name.png").symlink_to(path)
+    monkeypatch.chdir(squares.image_root)
+    for same in (path, str(path), "7.png", "../images/7.png", tmp_path / "link" / "7.png",
+                 tmp_path / "another name.png"):  # fmt: skip
+        pd.testing.assert_frame_equal(gallery.search(same, "side"), expected)
+        pd.testing.assert_frame_equal(gallery.guess(same, "side"), gallery.guess(7, "side"))
+    copied = shutil.copy(path, tmp_path / "7.png")  # another file, though of the same name
+    assert gallery.row(copied) is None
+    assert gallery.search(copied, "side")["image"][0] == "i7"
+
+
+def test_a_text_that_names_a_file_means_the_file(network, squares, tmp_path, monkeypatch):
+    """The user's 0.png and the gallery's image 0.png are two photos."""
+    photos, here = tmp_path / "photos", tmp_path / "here"
+    for folder in (photos, here):
+        folder.mkdir()
+    for n in range(4):
+        shutil.copy(squares.paths[n], photos / f"{n}.png")
+        shutil.copy(squares.paths[-1 - n], here / f"{n}.png")
+    gallery = Gallery.build(*network, photos)
+    assert gallery.items["image"].tolist() == ["0.png", "1.png", "2.png", "3.png"]
+    assert gallery.row("0.png") == 0  # no file here has this name
+    monkeypatch.chdir(here)
+    assert gallery.row("0.png") is None
+    assert gallery.row_of("0.png") == 0
+    expected = gallery.search((here / "0.png").read_bytes(), "side")
+    assert len(expected) == 4  # none of the gallery's is left out
+    pd.testing.assert_frame_equal(gallery.search("0.png", "side"), expected)
+    assert gallery.photo("0.png").tobytes() == Image.open("0.png").tobytes()
+    # What is found is shown from the gallery.
+    shown = [a.images[0].get_array() for a in gallery.figure("0.png", "side", 4).axes]
+    own = [gallery.photo(gallery.row_of(image)) for image in expected["image"]]
+    for picture, image in zip(shown, [Image.open("0.png"), *own], strict=True):
+        assert np.array_equal(picture, np.asarray(image))
+    with pytest.raises(AgmanError, match=r"unknown image '9\.png'"):
+        gallery.row_of("9.png")
 
 
 def test_guess_counts_the_votes_of_the_nearest_known(gallery):
@@ -405,8 +447,12 @@ def test_index_and_search(weights, squares_folder, squares, gallery, tmp_path, c
     gallery.figure("i7", "colour", 3).savefig(tmp_path / "same.png", dpi=100)
     with Image.open(picture) as found, Image.open(tmp_path / "same.png") as same:
         assert found.tobytes() == same.tobytes()
-    assert main(["search", str(out), str(squares.paths[7]), "side", "--k", "1"]) == 0
-    assert "i7" in capsys.readouterr().out
+    # The same photo by its file: it is left out of what is found, and of the vote.
+    assert main(["search", str(out), "i7", "side", "--k", "9"]) == 0
+    said = capsys.readouterr().out
+    assert main(["search", str(out), str(squares.paths[7]), "side", "--k", "9"]) == 0
+    assert capsys.readouterr().out == said
+    assert " i7 " not in said
 
 
 def test_index_of_a_folder_names_what_is_left_out(weights, squares, tmp_path, capsys):
@@ -448,5 +494,9 @@ def test_wrong_commands(weights, saved, squares_folder, tmp_path, capsys, monkey
     assert "unknown image" in refused(capsys, "search", saved, "gone.jpg", "side")
     said = refused(capsys, "search", saved, "i0", "side", "--figure", "found.doc")
     assert "found.doc: the picture must end in .png" in said
+    monkeypatch.setattr(Gallery, "load", lambda _: pytest.fail("searched before it was refused"))
+    said = refused(capsys, "search", saved, "i0", "side", "--figure", "nowhere/found.png")
+    assert "there is no folder" in said
+    assert "make it first" in said
     assert "ATTRIBUTE" in refused(capsys, "search", saved, "i0")
     assert list(tmp_path.iterdir()) == []

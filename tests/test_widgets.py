@@ -204,6 +204,41 @@ def test_names_of_files_are_text_and_not_markup(tmp_path, garments_gallery):
     explorer.close()
 
 
+def test_files_of_the_working_folder_are_not_taken_for_the_gallerys(
+    tmp_path, garments_gallery, monkeypatch
+):
+    """The gallery's ids name its own photos, whatever files have these names where one works."""
+    photos, here = tmp_path / "photos", tmp_path / "here"
+    photos.mkdir()
+    here.mkdir()
+    for n in range(4):
+        drawn(n).save(photos / f"{n}.png")
+        drawn(90 + n).save(here / f"{n}.png")
+    small = Gallery.build(garments_gallery.model, garments_gallery.about, photos)
+    monkeypatch.chdir(here)
+    attention, finder = AttentionExplorer(small, k=2), RetrievalExplorer(small, k=3)
+    for made in (attention, finder):
+        own = (np.asarray(drawn(n)) for n in range(4))
+        assert [made.thumbnails(f"{n}.png") for n in range(4)] == [jpeg(p) for p in own]
+    panel = attention.panels[0]
+    assert np.array_equal(attention.photo("agman").picture, np.asarray(drawn(0)))
+    attention.chooser.strip.buttons[2].click()
+    assert np.array_equal(attention.photo("agman").picture, np.asarray(drawn(2)))
+    assert "2.png" not in panel.strip.images  # it is the query, so it is not found
+    attention.map.value = "grad_cam"
+    attention.wait()
+    row = small.row_of(panel.found["image"][0])
+    heat = Explainer(small).grad_cam(attention.photo("agman"), panel.attribute.value, row)
+    assert np.array_equal(pixels(panel.picture.value), panel.overlaid(heat))
+    finder.strip.buttons[0].click()
+    assert np.array_equal(finder.photo.picture, small.photo(finder.photo.row))
+    found = [np.asarray(small.photo(small.row_of(image))) for image in finder.found["image"]]
+    assert all(map(np.array_equal, figure_pictures(finder)[1:], found))
+    finder.look_at("1.png")  # what a person writes is a file first
+    assert np.array_equal(finder.photo.picture, np.asarray(drawn(91)))
+    attention.close()
+
+
 def test_one_lonely_photo_has_nothing_to_compare_with(tmp_path, garments_gallery):
     drawn().save(tmp_path / "a.png")
     explorer = AttentionExplorer(
@@ -314,6 +349,39 @@ def test_retrieval_follows_what_is_clicked_and_comes_back(garments_gallery, garm
         assert value.replace("_", " ") in finder.about.value
     with pytest.raises(AgmanError, match="1 to 24"):
         RetrievalExplorer(garments_gallery, k=25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"gallery": "a path"}, "gallery must be a Gallery, from Gallery.load.*; not str"),
+        ({"gallery": torch.nn.Identity()}, "gallery must be a Gallery, .*; not Identity"),
+        ({"gallery": None}, "gallery must be a Gallery, .*; not NoneType"),
+        ({"images": 3}, r"images must be a list of image ids, such as .*; not int"),
+        ({"images": "test_query_00000"}, "images must be a list of image ids, .*; not str"),
+        ({"images": [3]}, "images must be a list of image ids, .*; not list of int"),
+        ({"k": 2.5}, "k must be a whole number, .*, not 2.5"),
+        ({"k": "3"}, "k must be a whole number, .*, not '3'"),
+        ({"k": 0}, "k must be a whole number, .*, not 0"),
+        ({"k": True}, "k must be a whole number, .*, not True"),
+        ({"gallery": {}}, "no gallery is given|not dict"),
+        ({"gallery": {"a": "a path"}}, "gallery must be a Gallery, .*; not (str|dict)"),
+    ],
+)
+@pytest.mark.parametrize("explorer", [AttentionExplorer, RetrievalExplorer])
+def test_an_argument_of_a_wrong_type_is_answered_in_a_line(
+    explorer, arguments, said, garments_gallery
+):
+    gallery = arguments.get("gallery", garments_gallery)
+    more = {name: value for name, value in arguments.items() if name != "gallery"}
+    with pytest.raises(AgmanError, match=said) as caught:
+        explorer(gallery, **more)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_in_place_of_a_data_set_is_answered_in_a_line(garments_gallery):
+    with pytest.raises(AgmanError, match=r"dataset must be a PreparedDataset, from .*; not str"):
+        AttentionExplorer(garments_gallery, "a path")
 
 
 def test_marks_are_right_where_both_values_are_known(garments_gallery, garments_set):
