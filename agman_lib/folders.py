@@ -37,6 +37,8 @@ def write_json(path: Path, content: Any) -> None:
 def refuse_existing(out: Path) -> None:
     """Raise AgmanError when a folder to be made exists and is not empty, or cannot be made."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if _is_ours(_hidden(out)):  # killed when only that was still to be removed
+            _remove(_hidden(out))
         raise AgmanError(f"{out}: exists already; choose another --out or remove it first")
     above = next(p for p in out.absolute().parents if p.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
@@ -62,7 +64,7 @@ def whole_folder(out: Path, check: Callable[[Path], Any] | None = None) -> Itera
             is not ours has the hidden folder's name.
     """
     refuse_existing(out)
-    hidden = out.parent / f".{out.name}.agman-unfinished"
+    hidden = _hidden(out)
     if hidden.exists() and not _is_ours(hidden):
         raise AgmanError(f"{hidden}: is in the way; move it, or choose another --out")
     _remove(hidden)
@@ -79,6 +81,10 @@ def whole_folder(out: Path, check: Callable[[Path], Any] | None = None) -> Itera
         os.replace(content, out)
     finally:
         _remove(hidden)
+
+
+def _hidden(out: Path) -> Path:
+    return out.parent / f".{out.name}.agman-unfinished"
 
 
 def _is_ours(hidden: Path) -> bool:

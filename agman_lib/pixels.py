@@ -121,8 +121,8 @@ def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
     with FileLock(folder / f".{size}-{fit}.lock"):
         if not file.exists():  # nobody has made it while this process waited
             partial = _fill_all(dataset, folder / name, size, fit)
+            partial.with_suffix(".log").unlink()  # first: beside the cache, nobody would miss it
             os.replace(partial, file)
-            file.with_suffix(".log").unlink()
     return file
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -289,6 +290,20 @@ def test_of_two_processes_one_builds_the_cache_and_the_other_waits(folder, first
     dataset = PreparedDataset.load(folder)
     every = np.arange(len(dataset.images))
     assert Pixels(dataset, 32, cache=True).take(every).equal(Pixels(dataset, 32).take(every))
+
+
+def build_and_die_after_the_renaming(folder: Path) -> None:
+    os.replace = lambda a, b: (os.rename(a, b), Path(b).suffix == ".npy" and os._exit(0))
+    Pixels(PreparedDataset.load(folder), 32, cache=True)
+
+
+def test_a_build_killed_at_the_very_end_leaves_the_cache_alone(folder):
+    child = FORK.Process(target=build_and_die_after_the_renaming, args=(folder,))
+    child.start()
+    child.join()
+    Pixels(PreparedDataset.load(folder), 32, cache=True)
+    (left,) = (folder / "cache").glob("[!.]*")
+    assert left.suffix == ".npy"
 
 
 def test_crop_is_the_published_resize_and_centre_crop():

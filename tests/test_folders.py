@@ -51,6 +51,23 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
     assert not left.exists()
 
 
+def test_what_a_kill_at_the_very_end_left_is_removed_too(tmp_path):
+    out = tmp_path / "out"
+
+    def fill_and_kill() -> None:
+        os.replace = lambda a, b: (os.rename(a, b), os.kill(os.getpid(), signal.SIGKILL))
+        fill(out)
+
+    child = FORK.Process(target=fill_and_kill)
+    child.start()
+    child.join()
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(AgmanError, match="exists already"):
+        fill(out)
+    assert list(tmp_path.iterdir()) == [out]
+    assert sorted(p.name for p in out.iterdir()) == ["a", "b"]
+
+
 def test_what_is_not_ours_is_refused_by_name_and_not_touched(tmp_path):
     out = tmp_path / "out"
     child = FORK.Process(target=fill, args=(out, True))
