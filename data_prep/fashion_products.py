@@ -2,7 +2,8 @@
 
 Makes a prepared folder (its format: `agman_lib.dataset`) from any of the downloads that
 `data_prep.fashion_downloads` reads. Every image has every attribute, and the values are very
-unbalanced. Its scores are its own: they cannot be compared with those of other data sets.
+unbalanced. Its scores are its own: they cannot be compared with those of other data sets. Who may
+use the photos, and what to check first: `README.md` in this folder.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from data_prep.splits import assign_cells
 ATTRIBUTES = ("gender", "articleType", "baseColour", "season", "usage")
 PLACEHOLDERS = ("", "NA")
 CELLS = ("train", "valid_query", "valid_candidate", "test_query", "test_candidate")
-LICENCE = "MIT according to the Kaggle page (recalled); check before reuse"
+LICENCE = (
+    "not settled: Kaggle's page says MIT (recalled), the Hugging Face copy's card names none, and "
+    "the photos are a shop's; check before you publish or sell anything made of them "
+    "(data_prep/README.md)"
+)
 NAMED = 20
 
 Known = dict[str, list[str]]  # the kept values of each attribute, in index order
@@ -293,4 +298,5 @@ def summary(report: dict[str, Any]) -> str:
         )
         if "attribute left out" in photos:
             lines[-1] = f"{attribute}: left out, fewer than two of its values are frequent enough"
+    lines.append(f"licence: {LICENCE}")
     return "\n".join(lines)

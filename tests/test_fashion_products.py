@@ -123,6 +123,7 @@ def test_summary_names_what_was_left_out(prepared: tuple[Path, dict[str, Any]]) 
         "124 images kept",
         "no image file: 1 (2)",
         "1 rare values",
+        "licence: not settled",
     ):
         assert part in text
 
