@@ -8,6 +8,9 @@ without regard to the values. The curves are in `data_prep.garment_shapes` and
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -300,5 +303,17 @@ def _draw_all(tasks: list[_Task], workers: int | None) -> list[_Drawn]:
     workers = min(workers or usable_cores(), len(tasks))
     if workers == 1:
         return [_draw(task) for task in tasks]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         return list(pool.map(_draw, tasks, chunksize=16))
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the process that it works for was killed, and not wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -292,6 +295,20 @@ def test_labels_every_label_all_images_with_all_their_regions(prepared, tmp_path
 def test_result_does_not_depend_on_the_workers(prepared, tmp_path):
     garments.prepare(tmp_path / "two", **SMALL, workers=2)
     assert contents(prepared[0]) == contents(tmp_path / "two")
+
+
+def test_a_killed_preparation_leaves_no_process_behind(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from data_prep import garments; "
+        "garments.prepare(Path(sys.argv[1]), size=64, workers=2)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as main:
+        while not list(tmp_path.rglob("*.png")):
+            assert main.poll() is None
+            time.sleep(0.05)
+        main.kill()
+        main.communicate(timeout=20)  # until the last process that holds its output has ended
 
 
 def test_more_images_leave_the_others_as_they_are_and_another_seed_does_not(prepared, tmp_path):
