@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from agman_lib.errors import AgmanError, unknown
 
-BACKBONES = ("resnet18", "resnet34", "resnet50")
+STRIDE = 16
+"""Pixels of the input from one position of ``F`` to the next, in height and in width."""
+OFFSETS = {"resnet18": 0.0, "resnet34": 0.0, "resnet50": 0.0}
+"""Where a backbone's positions look: position i is centred at the pixel of index 16 i + offset.
+
+The centre of the pixels that it depends on, away from the border; towards the border the padding
+pushes it inwards. A padded ResNet: 0, not 7.5 (the middle of 16 pixels), because each of its layers
+with stride 2 is centred at index 2 i of what it reads.
+"""
+BACKBONES = tuple(OFFSETS)
 
 
 def init_conv(conv: nn.Conv2d) -> nn.Conv2d:
@@ -34,7 +43,8 @@ class MultiLevelBackbone(nn.Module):
         class_branch: add layer4 and the linear layer that classifies which attribute an image is
             labelled for (paper: same-attribute classification).
 
-    A part that is off has no parameters. ``out_channels`` is the width of F, ``c3`` layer3's.
+    A part that is off has no parameters. ``out_channels`` is the width of F, ``c3`` layer3's,
+    ``offset`` the backbone's of `OFFSETS`.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class MultiLevelBackbone(nn.Module):
         self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
         c4 = resnet.fc.in_features
         self.c3, c2 = c4 // 2, c4 // 4
+        self.offset = OFFSETS[name]
         self.out_channels = 2 * self.c3 if multi_level else self.c3
         self.low_level = None
         if multi_level:

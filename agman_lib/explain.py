@@ -259,6 +259,11 @@ class Explainer:
         """As the function `map_names`."""
         return map_names(self.model)
 
+    @property
+    def offset(self) -> float:
+        """Where the cells of this network's maps look, as `overlays.upsample` takes it."""
+        return self.model.backbone.offset
+
     def explain(self, photo: OpenPhoto, attribute: str) -> Explanation:
         """What the head does with the photo under an attribute."""
         return explain(self.model, photo.features, self.gallery.attribute_index(attribute))

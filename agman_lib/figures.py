@@ -88,7 +88,7 @@ def attention_figure(
     title = "Spatial attention of the first test images (not chosen)"
     if dataset.regions is not None:
         title += "; boxes: where the picture changes when only this attribute's value does"
-    return attention_rows(rows, title)
+    return attention_rows(rows, title, model.backbone.offset)
 
 
 def retrieval_figure(
@@ -142,8 +142,10 @@ def explanation_row(
     """
     seen, found = explainer.explain(photo, attribute), explainer.search(photo, attribute, k)
     boxes = explainer.boxes(photo, attribute) if regions else ()
+    offset = explainer.offset
     value = explainer.value(photo, attribute) or "photo"
-    pictures = {value.replace("_", " "): overlay(photo.picture, None, boxes=boxes, scale=scale)}
+    plain = overlay(photo.picture, None, offset, boxes=boxes, scale=scale)
+    pictures = {value.replace("_", " "): plain}
     for name in maps:
         heat = seen.maps.get(name)
         if name == "grad_cam" and cam is not None:
@@ -151,7 +153,7 @@ def explanation_row(
         elif name == "grad_cam":
             heat = explainer.nearest_cam(photo, attribute, found)
         if heat is not None:
-            pictures[MAPS[name]] = overlay(photo.picture, heat, opacity, boxes, scale)
+            pictures[MAPS[name]] = overlay(photo.picture, heat, offset, opacity, boxes, scale)
     rows = list(found.itertuples())
     return ExplanationRow(
         label=attribute,

@@ -1,6 +1,7 @@
 """How often a map marks the right place: attention and Grad-CAM against true regions.
 
-Three measures of a map stretched over the picture, against the pixels of the true region:
+Three measures of a map stretched over the picture (each cell's value where the cell looks:
+`overlays.upsample`), against the pixels of the true region:
 
 * ``pointing``: the largest value lies inside (pointing game); of equal largest values, the share
   inside;
@@ -117,7 +118,8 @@ def localise(
         maps = _all_maps(model, images, others)
         for name, heats in maps.items():
             for pair, heat in zip(part, heats, strict=True):
-                rows.append({"map": name, **pair.row(dataset), **_measure(heat, pair)})
+                found = _measure(heat, pair, model.backbone.offset)
+                rows.append({"map": name, **pair.row(dataset), **found})
     return pd.DataFrame(rows)
 
 
@@ -167,9 +169,10 @@ def _all_maps(
     return maps | {"grad_cam": np.stack(cams, axis=1)}
 
 
-def _measure(heat: np.ndarray, pair: _Pair) -> dict[str, float]:
+def _measure(heat: np.ndarray, pair: _Pair, offset: float) -> dict[str, float]:
     """The measures of maps (A, h, w) of one picture."""
-    large = [upsample(one, *pair.mask.shape) for one in heat]
+    height, width = pair.mask.shape
+    large = upsample(heat, height, width, offset)
     others = [energy_inside(h, pair.mask) for k, h in enumerate(large) if k != pair.attribute]
     mean = float(np.mean(others)) if others else float("nan")
     return localisation(large[pair.attribute], pair.mask) | {"energy, others": mean}

@@ -10,21 +10,50 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from agman_lib.backbone import STRIDE
+
 TRUTH, RIGHT, WRONG = "#00d5ff", "#1a9850", "#d73027"
 BAR, MASK = (76, 114, 176), (221, 132, 82)  # channel attention: blue; masks: orange
 
 
-def upsample(attention: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A map (h, w) stretched bilinearly to (height, width), for showing."""
-    from PIL import Image
+def upsample(heat: np.ndarray, height: int, width: int, offset: float) -> np.ndarray:
+    """Maps (..., h, w) over the picture that they are of: (..., height, width), bilinear.
 
-    small = Image.fromarray(np.asarray(attention, np.float32))
-    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
+    A cell's value lies where the cell looks: the network's input has `STRIDE` h x `STRIDE` w
+    pixels, and cell i is centred at the pixel of index `STRIDE` i + offset. Beyond the outermost
+    cells' centres their values go on.
+
+    Args:
+        heat: on the grid of the extractor's output F.
+        height, width: of the picture, which may be the input at any scale.
+        offset: of the network's backbone (`MultiLevelBackbone.offset`).
+    """
+    heat = np.asarray(heat, np.float32)
+    above, below, down = _between_cells(heat.shape[-2], height, offset)
+    left, right, across = _between_cells(heat.shape[-1], width, offset)
+    rows = heat[..., above, :]
+    rows = rows + down[:, None] * (heat[..., below, :] - rows)
+    start = rows[..., left]
+    return start + across * (rows[..., right] - start)
+
+
+def _between_cells(cells: int, pixels: int, offset: float) -> tuple[np.ndarray, ...]:
+    """Of each of a side's pixels: the cell before it, the cell after it, and how far it is between.
+
+    Pixel p's middle is at (p + 0.5) / scale - 0.5, as an index of the input's pixels.
+    """
+    scale = pixels / (STRIDE * cells)
+    at = (np.arange(pixels) + 0.5) / scale - 0.5
+    cell = np.clip((at - offset) / STRIDE, 0, cells - 1)
+    before = np.floor(cell).astype(int)
+    after = np.minimum(before + 1, cells - 1)
+    return before, after, (cell - before).astype(np.float32)
 
 
 def overlay(
     picture: np.ndarray,
     heat: np.ndarray | None,
+    offset: float,
     opacity: float = 0.65,
     boxes: np.ndarray | Sequence[Sequence[float]] = (),
     scale: int = 1,
@@ -34,6 +63,7 @@ def overlay(
     Args:
         picture: uint8 (H, W, 3).
         heat: (h, w), or None for the picture itself, in colour.
+        offset: where the map's cells look, as in `upsample`.
         opacity: of the map, 0 to 1.
         boxes: (R, 4) as x0, y0, x1, y1 in the picture's pixels.
         scale: so many pixels a side for each of the picture's.
@@ -43,7 +73,8 @@ def overlay(
     """
     large = picture.repeat(scale, 0).repeat(scale, 1)
     if heat is not None:
-        stretched = upsample(heat, *large.shape[:2])
+        height, width = large.shape[:2]
+        stretched = upsample(heat, height, width, offset)
         span = stretched.max() - stretched.min()
         level = np.rint(255 * (stretched - stretched.min()) / (span if span > 0 else 1))
         colours = _HEAT[level.astype(np.uint8)]

@@ -51,8 +51,13 @@ class AttentionExample:
     caption: str
 
 
-def attention_rows(rows: Mapping[str, Sequence[AttentionExample]], title: str) -> Figure:
-    """A row for each attribute: every image with its true region, and the attention beside it."""
+def attention_rows(
+    rows: Mapping[str, Sequence[AttentionExample]], title: str, offset: float
+) -> Figure:
+    """A row for each attribute: every image with its true region, and the attention beside it.
+
+    ``offset`` says where the attention's cells look, as in `overlays.upsample`.
+    """
     n_columns = 2 * max(len(r) for r in rows.values())
     figure = Figure(figsize=(1.35 * n_columns + 1.1, 1.62 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
@@ -64,7 +69,7 @@ def attention_rows(rows: Mapping[str, Sequence[AttentionExample]], title: str) -
             plain, overlaid = line[2 * k], line[2 * k + 1]
             plain.imshow(example.image)
             plain.set_title(example.caption.replace("_", " "), fontsize=8, pad=2)
-            overlaid.imshow(overlay(example.image, example.attention))
+            overlaid.imshow(overlay(example.image, example.attention, offset))
             for axes_ in (plain, overlaid):
                 for x0, y0, x1, y1 in example.boxes:
                     box = Rectangle(

@@ -109,6 +109,7 @@ class Panel(w.VBox):
         return overlay(
             picture,
             heat,
+            self.explainer.offset,
             explorer.opacity.value,
             self.boxes if explorer.regions.value else (),
             explorer.scale(picture),

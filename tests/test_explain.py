@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import GARMENT_SIZE as SIZE
-from conftest import hooks_and_gradients
+from conftest import OFFSET, hooks_and_gradients
 from conftest import lively_network as network
 from PIL import Image
 
@@ -271,24 +271,24 @@ def test_overlay_mixes_grey_and_heat_and_draws_boxes():
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     heat = np.zeros((2, 2))
     heat[0, 1] = 0.5
-    assert np.array_equal(overlay(picture, None), picture)
-    grey = overlay(picture, heat, 0.0)
+    assert np.array_equal(overlay(picture, None, 0), picture)
+    grey = overlay(picture, heat, 0, 0.0)
     np.testing.assert_allclose(grey[..., 0], picture.mean(2), atol=1)
-    full = overlay(picture, heat, 1.0, scale=3)
+    full = overlay(picture, heat, 0, 1.0, scale=3)
     assert full.shape == (24, 24, 3)
     assert full[0, -1].sum() > 600 > 30 > full[-1, 0].sum()  # bright where the map is largest
-    boxed = overlay(picture, None, boxes=[[2, 3, 6, 7]], scale=2)
+    boxed = overlay(picture, None, 0, boxes=[[2, 3, 6, 7]], scale=2)
     blue = np.array([int(TRUTH[i : i + 2], 16) for i in (1, 3, 5)])
     marked = (boxed == blue).all(2)
     ys, xs = np.nonzero(marked)
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (4, 11, 6, 13)
     assert not marked[9:11, 7:9].any()  # only the edge
-    assert np.array_equal(picture, overlay(picture, None))  # the picture itself is not touched
+    assert np.array_equal(picture, overlay(picture, None, 0))  # the picture itself is not touched
 
 
 def test_a_flat_map_is_drawn_without_a_warning():
     picture = np.full((4, 4, 3), 100, np.uint8)
-    assert overlay(picture, np.full((2, 2), 0.25), 1.0).max() <= 4  # all dark
+    assert overlay(picture, np.full((2, 2), 0.25), 0, 1.0).max() <= 4  # all dark
 
 
 def test_channel_bars_are_as_high_as_the_means():
@@ -308,10 +308,10 @@ def test_the_row_of_an_explanation_has_the_maps_and_the_found(explainer):
     found = explainer.search(photo, "pattern", 3)
     assert list(row.pictures)[1:] == ["spatial attention S", "spatial gate", "Grad-CAM"]
     seen = explainer.explain(photo, "pattern")
-    expected = overlay(photo.picture, seen.maps["gate"], boxes=())
+    expected = overlay(photo.picture, seen.maps["gate"], OFFSET)
     assert np.array_equal(row.pictures["spatial gate"], expected)
     cam = explainer.grad_cam(photo, "pattern", found["image"].iloc[0])
-    assert np.array_equal(row.pictures["Grad-CAM"], overlay(photo.picture, cam))
+    assert np.array_equal(row.pictures["Grad-CAM"], overlay(photo.picture, cam, OFFSET))
     assert len(row.found) == len(row.right) == 3
     figure = explanation_grid([row], "title")
     shown = [a.images[0].get_array() for a in figure.axes if a.images]
@@ -362,7 +362,7 @@ def test_localise_measures_each_map_of_each_query(garments_set, garments_gallery
     photo = explainer.open(image)
     mask = region_mask(explainer.boxes(photo, line["attribute"]), SIZE)
     maps = {
-        name: upsample(explainer.explain(photo, name).maps["product"], SIZE, SIZE)
+        name: upsample(explainer.explain(photo, name).maps["product"], SIZE, SIZE, OFFSET)
         for name in garments_set.attribute_names
     }
     own = maps.pop(line["attribute"])

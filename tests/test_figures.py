@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import lively_network
+from conftest import OFFSET, lively_network
 from matplotlib.colors import to_hex
 
 from agman_lib.embed import embed
@@ -54,7 +54,7 @@ def test_attention_is_drawn_over_the_photo_that_it_is_of(network, squares, pixel
         for photo, heat in zip(raw.permute(0, 2, 3, 1).numpy(), maps.detach(), strict=True):
             plain, overlaid = pictures.pop(0), pictures.pop(0)
             assert np.array_equal(plain, photo)
-            assert np.array_equal(overlaid, overlay(photo, heat.numpy()))
+            assert np.array_equal(overlaid, overlay(photo, heat.numpy(), OFFSET))
     assert not pictures
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GARMENT_SIZE as SIZE
-from conftest import hooks_and_gradients
+from conftest import OFFSET, hooks_and_gradients
 from conftest import lively_network as network
 from PIL import Image
 
@@ -81,7 +81,7 @@ def test_the_picture_on_screen_is_the_maps_overlay_and_the_figures(
         heat = fresh.explain(photo, "closure").maps[name]
     scale = explorer.scale(photo.picture)
     assert scale > 1
-    expected = overlay(photo.picture, heat, 0.4, fresh.boxes(photo, "closure"), scale)
+    expected = overlay(photo.picture, heat, OFFSET, 0.4, fresh.boxes(photo, "closure"), scale)
     assert np.array_equal(pixels(panel.picture.value), expected)
     assert np.array_equal(figure_pictures(explorer)[1], expected)
     found = fresh.search(photo, "closure", 3)
