@@ -300,7 +300,7 @@ def test_a_full_disk(small_disk, squares_folder, folder, refused):
     out = small_disk / "run"
     said = refused(*TRAIN, "--data", str(squares_folder), "--out", str(out))
     assert "No space left on device" in said
-    assert {p.name for p in out.iterdir()} == {"config.json", "log.csv"}
+    assert {p.name for p in out.iterdir()} == {"begun.json", "config.json", "log.csv"}
     shutil.rmtree(out)
     data = Path(shutil.copytree(folder, small_disk / "data"))
     args = ["--data", str(data), "--out", str(folder / "run"), "--cache", "--image-size", "224"]
