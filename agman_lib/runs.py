@@ -180,6 +180,8 @@ def evaluate_run(
     Returns:
         The table, percent; its exact numbers are the report's ``metrics`` block.
     """
+    if out is not None and not Path(out).parent.is_dir():
+        raise AgmanError(f"{Path(out).parent}: no such folder; make it first, or change --out")
     check_choice("split", split, Literal["valid", "test"])
     check_choice("weights of a run", weights, Literal["best", "last"])
     check_choice("relevance", relevance, Relevance)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from agman_lib.dataset import PreparedDataset
 from agman_lib.folders import write_json
 from agman_lib.localisation import (
     THRESHOLD,
@@ -40,7 +39,7 @@ def measured(compared: Path) -> dict[str, object]:
         for name in NETWORKS
     }
     config = runs["agman"][0].config
-    dataset = PreparedDataset.load(config.data)
+    dataset = runs["agman"][0].dataset()
     pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
     table, seeds_apart, attributes = [], [], []
     for network, of_seeds in runs.items():
@@ -48,7 +47,8 @@ def measured(compared: Path) -> dict[str, object]:
             tables = []
             for run in of_seeds:
                 trained = weights == "trained"
-                model = run.model() if trained else initial_model(run.config, dataset.n_attributes)
+                start = initial_model(run.config, dataset.attribute_names)
+                model = run.model() if trained else start
                 title = f"{network}, {weights}, seed {run.config.seed}"
                 tables.append(localise(model, dataset, pixels, progress=title))
             key = {"network": network, "weights": weights}

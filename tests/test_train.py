@@ -249,6 +249,8 @@ def test_a_finished_run_finds_its_data_from_anywhere(tiny, tmp_path, monkeypatch
     monkeypatch.chdir(project)
     train(tiny.changed(data="data", out="runs/a", epochs=1))
     expected = evaluate_run("runs/a", baselines=False)
+    with pytest.raises(AgmanError, match="nowhere: no such folder; make it first"):
+        evaluate_run("gone", out="nowhere/report.json")  # said before anything is read or scored
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     pd.testing.assert_frame_equal(evaluate_run(project / "runs/a", baselines=False), expected)
