@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import agman_lib
 from agman_lib.checkpoints import load_model, save_model
 from agman_lib.cli import main
 from agman_lib.config import TrainConfig
+from agman_lib.cores import usable_cores
 from agman_lib.errors import AgmanError
 from agman_lib.models import build_model
 
@@ -339,3 +341,23 @@ def test_the_papers_presets_are_the_published_settings():
         assert config.epochs == epochs[name]
         assert config.class_branch is (False if name == "zappos50k" else None)
         assert config.allow_shared == (name == "deepfashion")
+
+
+def test_a_quickstart_goes_on_with_the_threads_that_it_was_begun_with(tmp_path, monkeypatch):
+    """Their number is part of what a run computes; another machine has another number of cores."""
+    seen = []
+
+    def stop(config, resume):
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agman_lib.cli.prepare_garments", lambda *_, **__: None)
+    monkeypatch.setattr("agman_lib.cli.train", stop)
+    words = ["quickstart", "--out", str(tmp_path / "q")]
+    assert main(words) == main([*words, "--threads", "7"]) == 130
+    assert [c.threads for c in seen] == [usable_cores(), 7]
+    run = tmp_path / "q" / "run"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps(asdict(seen[1])))
+    assert main(words) == 130
+    assert seen[2] == seen[1]
