@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -54,9 +50,17 @@ def assert_same_run(one: TrainConfig, other: TrainConfig) -> None:
     assert log == other_log
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("trained") / "run"
+
+
 @pytest.fixture
-def finished(tiny) -> TrainConfig:
-    run_in_child(tiny)
+def finished(tiny, trained) -> TrainConfig:
+    """A copy of a run that is trained once."""
+    if not trained.exists():
+        run_in_child(tiny.changed(out=str(trained)))
+    shutil.copytree(trained, tiny.out)
     return tiny
 
 
@@ -71,39 +75,6 @@ def test_the_same_config_gives_the_same_run_whatever_the_workers(finished, tmp_p
     seed = finished.changed(out=str(tmp_path / "seed"), seed=1)
     run_in_child(seed)
     assert weights(seed) != weights(finished)
-
-
-@pytest.mark.parametrize("sampler", ["triplets", "batch"])
-def test_killed_at_random_moments_and_resumed_it_is_the_same_run(tiny, tmp_path, sampler):
-    """20 SIGKILLs or more over both samplers, none of which may cost or change anything."""
-    config = tiny.changed(
-        sampler=sampler, values_per_attribute=2, images_per_value=2, epochs=3, steps_per_epoch=6
-    )
-    began = time.perf_counter()
-    run_in_child(config)
-    seconds = time.perf_counter() - began
-    broken = config.changed(out=str(tmp_path / "broken"))
-    moments = random.Random(sampler)
-    kills = 0
-    for attempt in range(200):
-        child = FORK.Process(target=train, args=(broken, True))
-        child.start()
-        # Until 10 have struck, kill early enough that most strike while it trains.
-        child.join(moments.uniform(0.05, 0.9) * seconds if kills < 10 else None)
-        if child.is_alive():
-            os.kill(child.pid, signal.SIGKILL)
-            child.join()
-            kills += 1
-            continue
-        assert child.exitcode == 0
-        if kills >= 10:
-            break
-        # It was through before the kill: begin a new one.
-        assert_same_run(config, broken)
-        broken = config.changed(out=str(tmp_path / f"broken-{attempt}"))
-    assert kills >= 10
-    assert_same_run(config, broken)
-    assert not list(Path(broken.out).glob(".*partial"))
 
 
 def test_what_looks_on_after_each_epoch_may_stop_the_run(tiny, finished, tmp_path):
@@ -345,6 +316,7 @@ def launch(*args: str, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate(tiny, tmp_path):
     options = []
     for name in ("data", "out", "backbone", "image_size", "epochs", "steps_per_epoch", "batch_size",
@@ -412,6 +384,7 @@ def test_listed_triplets_are_trained_and_scored(squares_folder, tiny, tmp_path, 
     assert table.loc["mean", "accuracy"] == pytest.approx(100 * right / len(listed))
 
 
+@pytest.mark.slow
 def test_notebook_05_shares_a_run_among_gpus_after_using_one(tiny, tmp_path, monkeypatch):
     """The notebook's cell, as if there were two GPUs; the processes then are CPU processes."""
     notebook = nbformat.read(ROOT / "notebooks" / "05_training.ipynb", as_version=4)
