@@ -185,8 +185,7 @@ class _Training:
         if not (self.folder / "begun.json").exists():
             note_begun(self.folder, self.dataset, self.part[1])
         if not (self.folder / "last.pt").exists():
-            with open(self.folder / "log.csv", "w", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerow(LOG_COLUMNS)
+            write_whole(self.folder / "log.csv", (",".join(LOG_COLUMNS) + "\n").encode())
 
     def _checkpoint(self) -> None:
         unlogged = self.accelerator.gather(self.unlogged[None]).cpu()  # a row a process

@@ -84,6 +84,7 @@ def tiny(squares_folder: Path, tmp_path: Path) -> TrainConfig:
         data=str(squares_folder),
         out=str(tmp_path / "run"),
         backbone="resnet18",
+        class_branch=False,  # most of the weights, and so of the time to train and to save them
         image_size=32,
         epochs=2,
         steps_per_epoch=4,

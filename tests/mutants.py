@@ -23,6 +23,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -222,6 +223,7 @@ def run_all(
         for mutant, test in list(running):
             if outcome := test.outcome():
                 running.remove((mutant, test))
+                shutil.rmtree(test.said.with_suffix(""), ignore_errors=True)  # gigabytes in all
                 yield mutant, outcome, test.seconds()
 
 

@@ -31,7 +31,7 @@ from agman_lib.runs import evaluate_run, initial_model
 
 @pytest.fixture
 def quick(tiny):
-    return tiny.changed(epochs=1, steps_per_epoch=2)
+    return tiny.changed(class_branch=None, epochs=1, steps_per_epoch=2)
 
 
 def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):

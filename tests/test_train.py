@@ -57,7 +57,8 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def finished(tiny, trained) -> TrainConfig:
-    """A copy of a run that is trained once."""
+    """A copy of a run, with the class branch, that is trained once."""
+    tiny = tiny.changed(class_branch=None)
     if not trained.exists():
         run_in_child(tiny.changed(out=str(trained)))
     shutil.copytree(trained, tiny.out)
@@ -77,8 +78,8 @@ def test_the_same_config_gives_the_same_run_whatever_the_workers(finished, tmp_p
     assert weights(seed) != weights(finished)
 
 
-def test_what_looks_on_after_each_epoch_may_stop_the_run(tiny, finished, tmp_path):
-    watched, seen = tiny.changed(out=str(tmp_path / "watched")), []
+def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path):
+    watched, seen = finished.changed(out=str(tmp_path / "watched")), []
 
     def look(log):
         seen.append(log)
@@ -200,10 +201,7 @@ def test_a_run_goes_on_with_its_own_data_alone(tiny, tmp_path, monkeypatch, caps
     other = make_squares(tmp_path / "other", n_train=54)
     break_off(tiny, monkeypatch, 3)
     files = {p: p.read_bytes() for p in Path(tiny.out).rglob("*")}
-    options = ["train", "--resume", "--data", str(other), "--out", tiny.out, "--device", "cpu"]
-    options += ["--backbone", "resnet18", "--image-size", "32", "--epochs", "2", "--threads", "1"]
-    options += ["--steps-per-epoch", "4", "--batch-size", "4", "--lr", "1e-3", "--passes", "joint"]
-    options += ["--log-every", "2", "--checkpoint-every", "2"]
+    options = ["train", "--resume", *tiny.changed(data=str(other)).words]
     assert main(options) == 2
     assert "run: was begun on squares" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in Path(tiny.out).rglob("*")} == files
