@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -286,3 +287,28 @@ def test_colour_histograms():
     np.testing.assert_allclose(np.linalg.norm(histograms, axis=1), 1, rtol=1e-6)
     assert histograms[0, 48] == 1
     assert histograms[1, 48] == pytest.approx(histograms[1, 0]) == pytest.approx(0.5**0.5)
+    shades = np.array([63, 64, 127, 128, 191, 192], np.uint8)  # where the four levels begin
+    grey = np.broadcast_to(shades[:, None, None, None], (6, 3, 2, 2))
+    assert colour_histograms(grey).argmax(1).tolist() == [0, 21, 21, 42, 42, 63]
+
+
+def test_an_attribute_without_candidates_is_no_task(squares):
+    """Its queries would otherwise score 0 and weigh down the mean."""
+    roles = squares.images.set_index("image")["role"]
+    of = squares.labels["image"].map(roles)
+    for role in ("candidate", "query"):
+        some = squares.labels[~(squares.labels["attribute"].eq("side") & of.eq(role))]
+        tasks = retrieval_tasks(replace(squares, labels=some.reset_index(drop=True)), "test")
+        assert [squares.attributes[t.attribute].name for t in tasks] == ["colour"]
+
+
+def test_recall_is_at_1_and_5_unless_asked_otherwise(squares, monkeypatch):
+    """Query q's only relevant candidate is ranked at place q + 1."""
+    each, order = np.eye(9, dtype=bool), np.arange(9, 0, -1.0)[:, None]
+    task = evaluate.Task(0, np.arange(9), np.arange(9), each, each)
+    recall = evaluate.score_task(task, np.ones((9, 1)), order).recall
+    assert recall.tolist() == [[q < 1, q < 5] for q in range(9)]
+    asked, real = [], evaluate.score_task
+    monkeypatch.setattr(evaluate, "score_task", lambda *a: asked.append(a[3]) or real(*a))
+    score_split(squares, "test", perfect_embedder(squares))
+    assert set(asked) == {(1, 5)}

@@ -78,7 +78,7 @@ def test_the_same_config_gives_the_same_run_whatever_the_workers(finished, tmp_p
     assert weights(seed) != weights(finished)
 
 
-def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path):
+def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path, capsys):
     watched, seen = finished.changed(out=str(tmp_path / "watched")), []
 
     def look(log):
@@ -92,6 +92,7 @@ def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path):
     assert [log["epoch"].max() for log in seen] == [1, 2]
     assert seen[0]["valid"].notna().sum() == 1
     assert metrics(watched) == metrics(finished)
+    assert capsys.readouterr().out.count(", classification ") == 2  # a line an epoch
 
 
 def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
@@ -242,9 +243,10 @@ def test_threads_and_processes_of_a_run(tiny, monkeypatch):
     file = Path(tiny.out) / "begun.json"
     begun = json.loads(file.read_text())
     assert begun["processes"] == 1
-    file.write_text(json.dumps(begun | {"processes": 2}))
-    with pytest.raises(AgmanError, match=r"was begun with 2 process\(es\), not 1"):
-        train(tiny, resume=True)
+    for processes in (0, 2):
+        file.write_text(json.dumps(begun | {"processes": processes}))
+        with pytest.raises(AgmanError, match=rf"begun with {processes} process\(es\), not 1"):
+            train(tiny, resume=True)
     file.write_text(json.dumps(begun))
     train(tiny, resume=True)
     assert train(tiny.changed(threads=2), resume=True).metrics == metrics(tiny)

@@ -168,3 +168,9 @@ def test_batches_draw_attributes_values_and_images_uniformly_and_none_twice():
         assert len(set(zip(batch.attribute, batch.value, strict=True))) == 2 * 3
     images = np.bincount(np.concatenate([b.image for b in batches]), minlength=60)
     np.testing.assert_allclose(images / n, 2 / 3 * 3 / 4 * 2 / 5, atol=0.04)
+
+
+def test_no_batch_can_be_drawn_where_no_value_has_two_images():
+    alone = LabelIndex(labels([(0, 0, 0), (1, 0, 1), (2, 1, 0)]))
+    with pytest.raises(AgmanError, match="no triplets can be drawn"):
+        alone.draw_batch(2, 2, 2, np.random.default_rng(0))
