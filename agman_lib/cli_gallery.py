@@ -73,8 +73,8 @@ def search(
         k: How many.
         figure: Picture of the result to write, ending in .png.
     """
-    from agman_lib.figures import save_picture
     from agman_lib.gallery import Gallery
+    from agman_lib.plots import save_picture
 
     if figure and not figure.endswith(".png"):
         raise AgmanError(f"{figure}: the picture must end in .png")
@@ -122,9 +122,10 @@ def explain(
     """
     from agman_lib.dataset import PreparedDataset
     from agman_lib.explain import MAPS, Explainer
-    from agman_lib.figures import explanation_row, save_picture
+    from agman_lib.figures import explanation_row
     from agman_lib.folders import refuse_existing, whole_folder
     from agman_lib.overlays import explanation_grid
+    from agman_lib.plots import save_picture
     from agman_lib.progress import bar
 
     if k < 1 or most < 1:

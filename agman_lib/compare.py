@@ -25,7 +25,7 @@ from agman_lib.folders import write_json, write_whole
 from agman_lib.intervals import bootstrap_interval, seed_interval, sign_flip_p
 from agman_lib.models import NETWORKS
 from agman_lib.pixels import Pixels
-from agman_lib.plots import comparison_chart
+from agman_lib.plots import comparison_chart, save_picture
 from agman_lib.published import PublishedScore, published_scores
 from agman_lib.report import network_embedder
 from agman_lib.runs import Run, check_same_data, read_begun
@@ -288,9 +288,7 @@ def _write(
     ours = {k: v for k, v in config.result_options.items() if k not in ("seed", "model")}
     of_seeds = {k: s.mean(1).tolist() for k, s in comparison.scores.items()}
     chart = comparison_chart(comparison.table, of_seeds, comparison.random["mean"])
-    picture = io.BytesIO()
-    chart.savefig(picture, dpi=130)
-    write_whole(out / "comparison.png", picture.getvalue())
+    save_picture(chart, out / "comparison.png", dpi=130)
     about = {
         "dataset": dataset.title,
         "fingerprint": dataset.fingerprint,

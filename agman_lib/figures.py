@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from agman_lib.dataset import PreparedDataset
 from agman_lib.embed import embed
 from agman_lib.evaluate import Task, retrieval_tasks
 from agman_lib.explain import MAPS, Explainer, Explanation, OpenPhoto, map_names
-from agman_lib.folders import write_whole
 from agman_lib.models import RetrievalModel
 from agman_lib.overlays import ExplanationRow, channel_bars, overlay
 from agman_lib.pixels import Pixels, normalize
@@ -23,6 +21,7 @@ from agman_lib.plots import (
     RetrievalExample,
     attention_rows,
     retrieval_grid,
+    save_picture,
     training_curve,
 )
 from agman_lib.runs import Run
@@ -55,13 +54,6 @@ def run_figures(
     for path, figure in zip(paths, made.values(), strict=True):
         save_picture(figure, path)
     return paths
-
-
-def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    write_whole(path, picture.getvalue())
 
 
 def attention_figure(

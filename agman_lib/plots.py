@@ -1,18 +1,28 @@
-"""Pure plotting: data in, matplotlib figure out."""
+"""Pure plotting: data in, matplotlib figure out; and a figure into a file."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from agman_lib.folders import write_whole
 from agman_lib.overlays import TRUTH as TRUTH  # offered here too
 from agman_lib.overlays import bare, caption_under, overlay
 from agman_lib.overlays import upsample as upsample
+
+
+def save_picture(figure: Figure, path: Path, dpi: int = 100) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi)
+    write_whole(path, picture.getvalue())
 
 
 def training_curve(log: pd.DataFrame, random: float, metric: str = "MAP") -> Figure:
