@@ -1,10 +1,16 @@
 """AG-MAN: attribute-guided multi-level attention network for fine-grained fashion retrieval.
 
-Importing the package loads nothing heavy; import the module that you need, for example
-``from agman_lib.models import build_model``.
+The library has rooms, one a concern, and imports run one way, from the bottom up::
+
+    base  <-  data  <-  networks  <-  evaluation  <-  training  <-  comparison
+                                                 <-  search  <-  explain  <-  explain.widgets
+
+`course` holds what the notebooks share, `cli` is the command line. Public names come from the
+rooms, for example ``from agman_lib.networks import build_model``; importing the package or a room
+loads nothing heavy, only using a name does.
 """
 
-from agman_lib.errors import AgmanError
+from agman_lib.base.errors import AgmanError
 
 __version__ = "0.1.0"
 __all__ = ["AgmanError", "__version__"]

@@ -2,7 +2,7 @@
 
 import sys
 
-from agman_lib.cli import main
+from agman_lib.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

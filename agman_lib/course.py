@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from agman_lib.dataset import PreparedDataset
-from agman_lib.errors import AgmanError, unknown
-from agman_lib.models import RetrievalModel
+from agman_lib.base.errors import AgmanError, unknown
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.networks.model import RetrievalModel
 
 PROFILES = ("quick", "full")
 NARROW = 6.4  # inches of a figure, 74 characters of text: what a window of 700 pixels has room for
@@ -58,11 +58,11 @@ def garments(
         train: training images.
         queries, candidates: of each attribute in the test split; validation has half of them.
         labels: "one" (a training image is labelled for one attribute, as in FashionAI), "all" or
-            "every", as in `data_prep.garments.prepare`.
+            "every", as in `data_prep.garments.dataset.prepare`.
         seed: of the drawing.
         size: pixels.
     """
-    from data_prep.garments import prepare
+    from data_prep.garments.dataset import prepare
 
     name = f"garments-{size}px-{train}-{queries}-{candidates}-{labels}-seed{seed}"
     folder = work(name)
@@ -96,7 +96,7 @@ def start_model() -> tuple[RetrievalModel, dict[str, Any]]:
     It is the preset ``quick`` with seed 0 (``about["trained_by"]``), without the class branch;
     ``make checkpoint`` trains it again.
     """
-    from agman_lib.checkpoints import load_model
+    from agman_lib.networks.weights import load_model
 
     return load_model(start_weights())
 
@@ -116,7 +116,7 @@ def results(name: str) -> dict[str, Any]:
 
 def pictures(dataset: PreparedDataset, images: Any) -> list[np.ndarray]:
     """The files of these image indices as uint8 (H, W, 3)."""
-    from agman_lib.images import decode_image
+    from agman_lib.data.images import decode_image
 
     return [np.asarray(decode_image(dataset.paths[int(i)])) for i in images]
 
@@ -177,8 +177,8 @@ def machine() -> pd.DataFrame:
 
     import torch
 
-    from agman_lib.cores import usable_cores
-    from agman_lib.report import environment
+    from agman_lib.base.cores import usable_cores
+    from agman_lib.evaluation.report import environment
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     about = environment(device)

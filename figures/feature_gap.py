@@ -21,15 +21,15 @@ import torch
 from torch.nn import functional
 
 import agman_lib
-from agman_lib.backbone import MultiLevelBackbone
-from agman_lib.config import TrainConfig
-from agman_lib.dataset import Labels, PreparedDataset
-from agman_lib.devices import repeatable
-from agman_lib.folders import write_json
-from agman_lib.pixels import Pixels, normalize
-from agman_lib.probes import pooled_features, probe_table
-from agman_lib.train import train
-from data_prep.garments import KINDS, prepare
+from agman_lib.base.devices import repeatable
+from agman_lib.base.folders import write_json
+from agman_lib.data.dataset import Labels, PreparedDataset
+from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.explain.probes import pooled_features, probe_table
+from agman_lib.networks.backbone import MultiLevelBackbone
+from agman_lib.training.config import TrainConfig
+from agman_lib.training.loop import train
+from data_prep.garments.dataset import KINDS, prepare
 
 OUT = Path(agman_lib.__file__).parent / "assets" / "feature_gap.json"
 SEEDS = (0, 1, 2)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from agman_lib.folders import write_json
-from agman_lib.localisation import (
+from agman_lib.base.folders import write_json
+from agman_lib.data.pixels import Pixels
+from agman_lib.explain.localisation_scores import (
     THRESHOLD,
     by_attribute,
     localise,
     over_seeds,
     reference_rows,
 )
-from agman_lib.models import NETWORKS
-from agman_lib.pixels import Pixels
-from agman_lib.runs import Run, initial_model
+from agman_lib.networks.model import NETWORKS
+from agman_lib.training.run import Run, initial_model
 
 RESULT = Path(__file__).resolve().parents[1] / "agman_lib" / "assets" / "localisation-garments.json"
 

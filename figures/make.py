@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from agman_lib.comparison.chart import comparison_chart
 from agman_lib.course import results
-from agman_lib.explain import MAPS
-from agman_lib.plots import comparison_chart, localisation_chart
+from agman_lib.explain.maps import MAPS
+from agman_lib.explain.plots import localisation_chart
 
 HERE = Path(__file__).resolve().parent
 COMPARISONS = ("comparison-photos", "comparison-garments", "ablation-garments")

@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from agman_lib.config import TrainConfig
-from agman_lib.dataset import Attribute, PreparedDataset, write_prepared
-from agman_lib.gallery import Gallery
-from agman_lib.models import RetrievalModel, build_model
-from agman_lib.report import model_facts
+from agman_lib.data.dataset import Attribute, PreparedDataset, write_prepared
+from agman_lib.evaluation.report import model_facts
+from agman_lib.networks.build import build_model
+from agman_lib.networks.model import RetrievalModel
+from agman_lib.search.gallery import Gallery
+from agman_lib.training.config import TrainConfig
 from data_prep import garments
 
 ROOT = Path(__file__).resolve().parents[1]

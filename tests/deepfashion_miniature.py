@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agman_lib.dataset import PreparedDataset
-from data_prep.deepfashion import prepare
+from agman_lib.data.dataset import PreparedDataset
+from data_prep.deepfashion.convert import prepare
 
 # global id: name, type; "lace" twice in fabric, once in part
 CLOTH = [

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data_prep.fashion_downloads import COLUMNS
-from data_prep.fashion_products import prepare
+from data_prep.fashion_products.convert import prepare
+from data_prep.fashion_products.downloads import COLUMNS
 
 HEADER = ",".join(COLUMNS)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from agman_lib.dataset import PreparedDataset
-from data_prep.fashionai import prepare
-from data_prep.fashionai_files import PARTS, SCHEMA
+from agman_lib.data.dataset import PreparedDataset
+from data_prep.fashionai.convert import prepare
+from data_prep.fashionai.files import PARTS, SCHEMA
 
 T1, T2 = PARTS
 

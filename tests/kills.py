@@ -40,16 +40,16 @@ import torch
 from conftest import make_squares
 from PIL import Image
 
-from agman_lib import pixels
-from agman_lib.checkpoints import load_tensors, read_weights, save_model
-from agman_lib.compare import compare, network_entries
-from agman_lib.config import TrainConfig
-from agman_lib.dataset import PreparedDataset
-from agman_lib.errors import AgmanError
-from agman_lib.gallery import Gallery
-from agman_lib.models import build_model
-from agman_lib.report import model_facts
-from agman_lib.train import train
+from agman_lib.base.errors import AgmanError
+from agman_lib.comparison.study import compare, network_entries
+from agman_lib.data import pixels
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.evaluation.report import model_facts
+from agman_lib.networks.build import build_model
+from agman_lib.networks.weights import load_tensors, read_weights, save_model
+from agman_lib.search.gallery import Gallery
+from agman_lib.training.config import TrainConfig
+from agman_lib.training.loop import train
 from data_prep import garments, own_photos
 
 # The victims are forked from this process, which has everything imported and never computes with

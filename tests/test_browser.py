@@ -24,9 +24,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from agman_lib.explain import MAPS
-from agman_lib.widget_panel import WORKING
-from agman_lib.widget_parts import SIDE
+from agman_lib.explain.maps import MAPS
+from agman_lib.explain.widgets.panel import WORKING
+from agman_lib.explain.widgets.parts import SIDE
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")

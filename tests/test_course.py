@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from agman_lib import course
-from agman_lib.checkpoints import load_model
-from agman_lib.cli import main
-from agman_lib.config import TrainConfig, preset
-from agman_lib.errors import AgmanError
-from agman_lib.models import build_model, without_class_branch
-from agman_lib.train import train
-from data_prep.garments import ATTRIBUTES
+from agman_lib.base.errors import AgmanError
+from agman_lib.cli.commands import main
+from agman_lib.networks.build import build_model
+from agman_lib.networks.model import without_class_branch
+from agman_lib.networks.weights import load_model
+from agman_lib.training.config import TrainConfig, preset
+from agman_lib.training.loop import train
+from data_prep.garments.dataset import ATTRIBUTES
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def test_the_shipped_model_is_what_its_config_says(folder):
     assert course.start_weights().stat().st_size < 16e6
     # It has learned: same-valued test garments of a new drawing are nearer than others.
     dataset = course.garments(7, 6, 20, seed=77)
-    from agman_lib.pixels import Pixels
-    from agman_lib.report import evaluate_model
+    from agman_lib.data.pixels import Pixels
+    from agman_lib.evaluation.report import evaluate_model
 
     pixels = Pixels(dataset, about["image_size"], about["fit"])
     table = evaluate_model(model, dataset, "test", pixels)

@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT
 
 from agman_lib import course
-from agman_lib.compare import ablation_entries
-from agman_lib.intervals import seed_interval
-from agman_lib.models import NETWORKS
+from agman_lib.comparison.study import ablation_entries
+from agman_lib.evaluation.statistics import seed_interval
+from agman_lib.networks.model import NETWORKS
 
 COMPARISONS = ["comparison-photos", "comparison-garments", "ablation-garments"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

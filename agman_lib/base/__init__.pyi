@@ -1,0 +1,12 @@
+from .cores import usable_cores as usable_cores
+from .devices import make_accelerator as make_accelerator
+from .devices import repeatable as repeatable
+from .errors import AgmanError as AgmanError
+from .errors import check_choice as check_choice
+from .errors import unknown as unknown
+from .folders import refuse_existing as refuse_existing
+from .folders import whole_folder as whole_folder
+from .folders import write_json as write_json
+from .folders import write_whole as write_whole
+from .pictures import save_picture as save_picture
+from .progress import bar as bar

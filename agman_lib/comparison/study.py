@@ -1,0 +1,170 @@
+"""Networks, or the steps of the ablation, compared at equal budget over several seeds.
+
+Every run is a run folder of its own (`agman_lib.training.loop`), so a comparison that was broken
+off goes on where it was. What is compared is the score of each test query (its average precision;
+for listed triplets, whether the triplet is right), so that intervals and tests can be paired by
+query.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agman_lib.base.errors import AgmanError, unknown
+from agman_lib.base.folders import write_whole
+from agman_lib.comparison.published_scores import published_scores
+from agman_lib.comparison.result import Comparison, comparison_table, write_comparison
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.data.pixels import Pixels
+from agman_lib.evaluation.protocol import per_query_scores, random_scores
+from agman_lib.evaluation.report import network_embedder
+from agman_lib.networks.model import NETWORKS
+from agman_lib.training.config import TrainConfig
+from agman_lib.training.loop import train
+from agman_lib.training.run import Run, check_same_data, read_begun
+
+ABLATION = (
+    ("projected_values", "pool the projection x, not F"),
+    ("swish", "g in both transforms"),
+    ("spatial_gate", "spatial gate"),
+    ("masks", "masks"),
+    ("scalars", "scalars w, w1, w2"),
+    ("multi_level", "multi-level backbone"),
+    ("class_branch", "same-attribute classification"),
+)
+"""The switches that lead from ASENet_V2 to AG-MAN, one a step."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the comparison: its name, and what it changes in the common config."""
+
+    name: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def network_entries(names: Sequence[str]) -> list[Entry]:
+    """An entry for each network. Raises AgmanError for an unknown one."""
+    for name in names:
+        if name not in NETWORKS:
+            raise unknown("network", name, NETWORKS)
+    return [Entry(name, {"model": name}) for name in names]
+
+
+def ablation_entries() -> list[Entry]:
+    """ASENet_V2, then one of AG-MAN's parts more at each step; with all of them it is AG-MAN."""
+    changes: dict[str, Any] = {"model": "asen_v2"}
+    entries = [Entry("asen_v2", changes)]
+    for switch, title in ABLATION:
+        changes = changes | {switch: True}
+        entries.append(Entry(f"+ {title}", changes))
+    return [*entries[:-1], Entry(entries[-1].name, {"model": "agman"})]
+
+
+def compare(
+    config: TrainConfig,
+    entries: Sequence[Entry],
+    seeds: Sequence[int],
+    out: str | Path,
+    baseline: str | None = None,
+    split: str = "test",
+) -> Comparison:
+    """Train every entry with every seed (what is there already is not trained again), and compare.
+
+    Args:
+        config: what all runs have in common; its ``out`` and ``seed`` are set here.
+        entries: what is compared; the names are unique.
+        seeds: at least one; intervals over seeds need two.
+        out: folder for the runs, ``comparison.csv``, ``.md``, ``.json`` and ``.png``.
+        baseline: entry that the others are tested against; by default the first.
+        split: what is scored.
+
+    Returns:
+        The comparison. ``table`` has the columns ``MAP`` (mean over seeds, weighted by queries),
+        ``seeds ±`` (half of the 95 % t interval of that mean over seeds), ``low``, ``high`` (95 %
+        bootstrap interval over queries of the mean over seeds), ``difference`` to the baseline
+        with ``diff low``, ``diff high`` (the same bootstrap, paired by query), ``diff seeds ±``
+        (half of the 95 % t interval over seeds, paired by seed) and ``p`` (two-sided sign-flip test
+        over queries: it speaks of other queries, not of other seeds),
+        ``parameters``, ``images seen`` and ``seconds`` of training.
+
+    Raises:
+        AgmanError: what `train` raises; an unknown baseline; a name twice.
+    """
+    names = [e.name for e in entries]
+    if len(set(names)) < len(names) or not names or not seeds:
+        raise AgmanError("a comparison needs entries with different names, and a seed")
+    baseline = names[0] if baseline is None else baseline
+    if baseline not in names:
+        raise unknown("baseline", baseline, names)
+    out, dataset = Path(out), PreparedDataset.load(config.data)
+    _refuse_other_data(out, dataset)
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    reports: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    attribute = np.zeros(0, np.int64)
+    for seed in seeds:  # seed by seed, so that what is broken off has compared all entries
+        for entry in entries:
+            folder = out / "runs" / f"{_slug(entry.name)}-seed{seed}"
+            print(f"{entry.name}, seed {seed}: {folder}", flush=True)
+            run = train(config.changed(**entry.changes, seed=seed, out=str(folder)), resume=True)
+            attribute, values = _scores(run, dataset, split)
+            scores[entry.name].append(100 * values)
+            reports[entry.name].append(run.report)
+    stacked = {name: np.stack(s) for name, s in scores.items()}
+    table = comparison_table(stacked, attribute, reports, baseline)
+    by_attribute = pd.DataFrame(
+        {
+            dataset.attributes[a].name: {
+                name: float(s[:, attribute == a].mean()) for name, s in stacked.items()
+            }
+            for a in np.unique(attribute)
+        }
+    )
+    random = random_scores(dataset, split)
+    published = published_scores(dataset, split, len(attribute))
+    comparison = Comparison(stacked, attribute, table, by_attribute, random, *published)
+    write_comparison(comparison, out, dataset, config, seeds, baseline, split)
+    return comparison
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name).strip("-")
+
+
+def _refuse_other_data(out: Path, dataset: PreparedDataset) -> None:
+    """Raise AgmanError when a folder holds a comparison on other data, before anything is made."""
+    for run in sorted((out / "runs").glob("*")):
+        check_same_data(run, read_begun(run), dataset)
+
+
+def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Attribute and score of each query, kept in the run folder once computed."""
+    file = run.folder / f"scores-{split}.npz"
+    kept = _read_scores(file)
+    if kept is None or kept["fingerprint"] != dataset.fingerprint:
+        config = run.config
+        pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
+        embedder = network_embedder(run.model("best"), pixels, title=f"embed {split}")
+        attribute, values = per_query_scores(dataset, split, embedder)
+        kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}
+        whole = io.BytesIO()
+        np.savez(whole, **kept)
+        write_whole(file, whole.getvalue())
+    return kept["attribute"], kept["values"]
+
+
+def _read_scores(file: Path) -> dict[str, Any] | None:
+    """A file that `_scores` wrote; None where there is none, or one that has been cut short."""
+    try:
+        with np.load(file) as kept:
+            return {name: kept[name] for name in ("attribute", "values", "fingerprint")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,14 @@
+from .dataset import Attribute as Attribute
+from .dataset import Labels as Labels
+from .dataset import PreparedDataset as PreparedDataset
+from .dataset import staging as staging
+from .dataset import write_prepared as write_prepared
+from .images import decode_image as decode_image
+from .images import upright_rgb as upright_rgb
+from .pixels import Pixels as Pixels
+from .pixels import fit_boxes as fit_boxes
+from .pixels import fit_image as fit_image
+from .pixels import normalize as normalize
+from .triplets import LabelIndex as LabelIndex
+from .triplets import Triplets as Triplets
+from .triplets import listed_triplets as listed_triplets

@@ -1,0 +1,177 @@
+"""From files to network input: size, the lossless cache, normalisation."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from agman_lib.base.cores import usable_cores
+from agman_lib.base.folders import write_whole
+from agman_lib.base.progress import bar
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.data.images import decode_image
+
+Fit = Literal["crop", "pad"]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CHUNK = 256
+
+
+def fit_image(image: Image.Image, size: int, fit: Fit = "crop") -> np.ndarray:
+    """An RGB image as uint8 (3, size, size).
+
+    Args:
+        fit: "crop" resizes the shorter side to ``size`` and crops the centre (published);
+            "pad" resizes the longer side and pads with white, so that nothing is lost.
+    """
+    if fit == "pad":
+        image = ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color="white")
+    else:
+        from torchvision.transforms.v2 import functional as transforms
+
+        image = transforms.center_crop(transforms.resize(image, [size]), [size])
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def fit_boxes(
+    boxes: np.ndarray, width: int, height: int, size: int, fit: Fit = "crop"
+) -> np.ndarray:
+    """Boxes (R, 4) as x0, y0, x1, y1 of a stored picture, where `fit_image` puts them; float.
+
+    What "crop" cuts off lies outside 0 … size.
+    """
+    scale = size / (min if fit == "crop" else max)(width, height)
+    left, top = (size - width * scale) / 2, (size - height * scale) / 2
+    return boxes * scale + np.array([left, top, left, top])
+
+
+def normalize(pixels: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) -> float32 with ImageNet's mean and deviation, channels last."""
+    from torchvision.transforms.v2 import functional as transforms
+
+    scaled = transforms.to_dtype(pixels, torch.float32, scale=True)
+    scaled = transforms.normalize(scaled, list(IMAGENET_MEAN), list(IMAGENET_STD))
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class Pixels:
+    """The images of a prepared data set at one size, decoded when asked for or from the cache.
+
+    Args:
+        size, fit: as in `fit_image`.
+        cache: keep the resized pixels once, lossless, in ``<folder>/cache``: the same bytes as
+            resizing each time.
+    """
+
+    def __init__(
+        self, dataset: PreparedDataset, size: int, fit: Fit = "crop", cache: bool = False
+    ) -> None:
+        self.dataset, self.size, self.fit = dataset, size, fit
+        self._file = build_cache(dataset, size, fit) if cache else None
+
+    @cached_property
+    def _cached(self) -> np.ndarray | None:
+        return None if self._file is None else np.load(self._file, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, object]:
+        # A loader process opens the map itself; pickled, the map would be copied whole.
+        return {k: v for k, v in self.__dict__.items() if k != "_cached"}
+
+    def take(self, images: np.ndarray) -> Tensor:
+        """uint8 (n, 3, size, size) of these image indices."""
+        if self._cached is not None:
+            return torch.from_numpy(self._cached[np.asarray(images)])
+        out = np.empty((len(images), 3, self.size, self.size), np.uint8)
+        for row, image in enumerate(images):
+            out[row] = fit_image(decode_image(self.dataset.paths[image]), self.size, self.fit)
+        return torch.from_numpy(out)
+
+    def boxes(self, image: int, attribute: int) -> np.ndarray:
+        """True regions (R, 4) of an image as `take` shows it, x0, y0, x1, y1; R may be 0."""
+        stored = self.dataset.boxes(image, attribute)
+        if not len(stored):
+            return stored.astype(float)
+        upright = decode_image(self.dataset.paths[image])
+        return fit_boxes(stored, upright.width, upright.height, self.size, self.fit)
+
+
+def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
+    """The cache file, uint8 (N, 3, size, size) in NumPy's format, made when it is not there.
+
+    It belongs to the photos' names, sizes and times, which its own name has a digest of: when one
+    changes, the cache is made anew. A build that is broken off goes on where it was. Of several
+    processes one builds, and the others wait for it.
+    """
+    folder = dataset.folder / "cache"
+    name = f"{size}-{fit}-{_fingerprint(dataset)[:16]}"
+    file = folder / f"{name}.npy"
+    if file.exists():
+        return file
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / f".{size}-{fit}.lock"):
+        if not file.exists():  # nobody has made it while this process waited
+            partial = _fill_all(dataset, folder / name, size, fit)
+            partial.with_suffix(".log").unlink()  # first: beside the cache, nobody would miss it
+            os.replace(partial, file)
+    return file
+
+
+def _fill_all(dataset: PreparedDataset, stem: Path, size: int, fit: Fit) -> Path:
+    """Write all pixels to a file that is not the cache yet; a log says which chunks it holds."""
+    partial, log = stem.with_suffix(".partial"), stem.with_suffix(".log")
+    shape = (len(dataset.paths), 3, size, size)
+    finished: set[int] = set()
+    if partial.exists() and log.exists():
+        lines = log.read_text().split("\n")[:-1]  # what follows the last line's end is no number
+        finished = {int(line) for line in lines if line.isdigit()}
+    else:
+        for old in stem.parent.glob(f"{size}-{fit}*"):  # made for photos that have changed since
+            old.unlink()
+        np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    write_whole(log, "".join(f"{start}\n" for start in sorted(finished)).encode())
+    chunks = [(i, dataset.paths[i : i + CHUNK]) for i in range(0, shape[0], CHUNK)]
+    _build(partial, log, [c for c in chunks if c[0] not in finished], size, fit)
+    return partial
+
+
+def _build(partial: Path, log: Path, todo: list, size: int, fit: Fit) -> None:
+    """Fill the chunks with all cores: decoding and resizing release Python's lock."""
+    with ThreadPoolExecutor(usable_cores()) as pool, open(log, "a") as file:
+        jobs = [pool.submit(_fill, partial, chunk, size, fit) for chunk in todo]
+        try:
+            for job in bar(jobs, f"cache {size} px", unit="chunk"):
+                file.write(f"{job.result()}\n")
+                file.flush()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _fill(partial: Path, chunk: tuple[int, list[Path]], size: int, fit: Fit) -> int:
+    start, paths = chunk
+    pixels = np.stack([fit_image(decode_image(path), size, fit) for path in paths])
+    # Plain writes: a disk that fills up is an error here, and a crash in a memory map.
+    with open(partial, "r+b") as file:
+        file.seek(np.load(partial, mmap_mode="r").offset + start * pixels[0].nbytes)
+        file.write(pixels.tobytes())
+        file.flush()
+        os.fsync(file.fileno())  # on the disk before the log says so
+    return start
+
+
+def _fingerprint(dataset: PreparedDataset) -> str:
+    digest = hashlib.sha256()
+    for name, path in zip(dataset.images["path"], dataset.paths, strict=True):
+        stat = os.stat(path)
+        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,197 @@
+"""A network scored on a split, the rows it must be read beside, and reports as JSON and text."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.data.pixels import Fit, Pixels
+from agman_lib.evaluation.embedding import embed
+from agman_lib.evaluation.protocol import (
+    Embedder,
+    Relevance,
+    colour_histograms,
+    retrieval_table,
+    score_split,
+    triplet_accuracy,
+)
+from agman_lib.networks.model import RetrievalModel
+
+
+def model_facts(dataset: PreparedDataset, image_size: int, fit: Fit) -> dict[str, Any]:
+    """What travels with a network's weights: what it was trained to see."""
+    return {
+        "dataset": dataset.name,
+        "attributes": [{"name": a.name, "values": list(a.values)} for a in dataset.attributes],
+        "image_size": image_size,
+        "fit": fit,
+    }
+
+
+def check_fits(about: dict[str, Any], dataset: PreparedDataset, where: str) -> None:
+    """Raise AgmanError when a network's attributes are not the data set's."""
+    names = [a["name"] for a in about.get("attributes", [])]
+    if names != dataset.attribute_names:
+        raise AgmanError(
+            f"{where}: was trained on the attributes {', '.join(names) or '(unknown)'}; "
+            f"{dataset.folder} has {', '.join(dataset.attribute_names)}; "
+            "evaluate it on its own data set"
+        )
+
+
+def evaluate_model(
+    model: RetrievalModel,
+    dataset: PreparedDataset,
+    split: str,
+    pixels: Pixels,
+    accelerator: Any = None,
+    progress: bool = False,
+    relevance: Relevance = "evaluated",
+) -> pd.DataFrame:
+    """The table of `evaluate.retrieval_table`, or of `evaluate.triplet_accuracy` where the data
+    set's protocol is triplets. With an accelerator, its processes share the embedding."""
+    title = f"embed {split}" if progress else None
+    embedder = network_embedder(model, pixels, accelerator, title)
+    return _score(dataset, split, embedder, relevance)
+
+
+def network_embedder(
+    model: RetrievalModel, pixels: Pixels, accelerator: Any = None, title: str | None = None
+) -> Embedder:
+    """What `evaluate` asks for embeddings; a title gives a progress bar."""
+
+    def embedder(image: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+        return _embed_shared(model, pixels, image, attribute, accelerator, title)
+
+    return embedder
+
+
+def _score(
+    dataset: PreparedDataset, split: str, embedder: Embedder, relevance: Relevance
+) -> pd.DataFrame:
+    if dataset.protocol == "triplets":
+        return triplet_accuracy(dataset, split, embedder)
+    return retrieval_table(dataset, score_split(dataset, split, embedder, relevance=relevance))
+
+
+def _embed_shared(
+    model: RetrievalModel,
+    pixels: Pixels,
+    image: np.ndarray,
+    attribute: np.ndarray,
+    accelerator: Any,
+    title: str | None,
+) -> np.ndarray:
+    if accelerator is None or accelerator.num_processes == 1:
+        return embed(model, pixels, image, attribute, progress=title)
+    from accelerate.utils import gather_object
+
+    mine = np.flatnonzero(image % accelerator.num_processes == accelerator.process_index)
+    part = embed(model, pixels, image[mine], attribute[mine], progress=title)
+    out = np.empty((len(image), model.embedding_size), np.float32)
+    for rows, embeddings in gather_object([(mine, part)]):
+        out[rows] = embeddings
+    return out
+
+
+def baseline_tables(
+    untrained: RetrievalModel,
+    dataset: PreparedDataset,
+    split: str,
+    pixels: Pixels,
+    relevance: Relevance = "evaluated",
+) -> dict[str, pd.DataFrame]:
+    """The same table for an untrained network and for a colour histogram."""
+
+    def histograms(image: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+        unique, inverse = np.unique(image, return_inverse=True)
+        parts = np.array_split(unique, max(1, len(unique) // 256))
+        return np.concatenate([colour_histograms(pixels.take(p).numpy()) for p in parts])[inverse]
+
+    return {
+        "untrained": evaluate_model(untrained, dataset, split, pixels, relevance=relevance),
+        "colour": _score(dataset, split, histograms, relevance),
+    }
+
+
+def headline(table: pd.DataFrame) -> float:
+    """The one number of a table: MAP (or accuracy) in the mean, percent."""
+    return float(table.loc["mean"].iloc[0])
+
+
+def with_baselines(table: pd.DataFrame, baselines: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The table with a column for each baseline's MAP (or accuracy)."""
+    first = table.columns[0]
+    return table.assign(**{name: other[first] for name, other in baselines.items()})
+
+
+def table_to_json(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Rows by name, as JSON holds them: numbers exactly as computed."""
+    return {str(k): {c: float(v) for c, v in row.items()} for k, row in table.iterrows()}
+
+
+def table_to_text(table: pd.DataFrame) -> str:
+    """The table as a person reads it, in a terminal or as Markdown: percent, one decimal."""
+    shown = pd.DataFrame(index=table.index)
+    for column in table.columns:
+        if column == "MAP":
+            shown["MAP [95 % interval]"] = [
+                f"{r.MAP:.1f} [{r.low:.1f}, {r.high:.1f}]" for r in table.itertuples()
+            ]
+        elif column in ("queries", "triplets"):
+            shown[column] = [str(int(n)) for n in table[column]]
+        elif column not in ("low", "high"):
+            shown[column] = [f"{v:.1f}" for v in table[column]]
+    head = ["attribute", *shown.columns]
+    lines = [head, *([str(i), *row] for i, row in zip(shown.index, shown.values, strict=True))]
+    width = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    text = [
+        "| " + " | ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in row) + " |"
+        for row in (list(enumerate(zip(line, width, strict=True))) for line in lines)
+    ]
+    rule = "|" + "|".join("-" * (w + 1) + (":" if k else "-") for k, w in enumerate(width)) + "|"
+    return "\n".join([text[0], rule, *text[1:]])
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a result may depend on besides its config."""
+    import torchvision
+
+    import agman_lib
+
+    return {
+        "agman_lib": agman_lib.__version__,
+        "git": _git_state(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _git_state() -> str | None:
+    """Commit of the library's own checkout, with "+changes"; None when it is not in one."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        ask = ["git", "-C", str(here)]
+        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True)
+        status = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return None
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")

@@ -1,0 +1,47 @@
+"""Intervals over seeds and over queries, and a paired test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agman_lib.evaluation.protocol import bootstrap_means
+
+# 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def seed_interval(values: np.ndarray) -> float:
+    """Half of the 95 % t interval of the mean of (S,) values; NaN for one."""
+    n = len(values)
+    if n < 2:
+        return float("nan")
+    t = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.8 / (n - 1)
+    return float(t * values.std(ddof=1) / n**0.5)
+
+
+def bootstrap_interval(
+    values: np.ndarray, attribute: np.ndarray, n: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of (Q,) values, resampling queries within each attribute."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros(n)
+    for a in np.unique(attribute):
+        of = values[attribute == a]
+        total += len(of) * bootstrap_means(of, n, rng)
+    low, high = np.percentile(total / len(values), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def sign_flip_p(difference: np.ndarray, n: int = 5000, seed: int = 0) -> float:
+    """Two-sided p of a paired permutation test: would (Q,) differences of random sign do as much?
+
+    At least ``1 / (n + 1)``.
+    """
+    rng = np.random.default_rng(seed)
+    observed = abs(difference.sum())
+    parts = np.array_split(np.arange(n), max(1, n * len(difference) // 10_000_000))
+    as_much = 0
+    for part in parts:
+        signs = rng.integers(0, 2, (len(part), len(difference)), dtype=np.int8) * 2 - 1
+        as_much += int((np.abs(signs @ difference) >= observed - 1e-9).sum())
+    return (as_much + 1) / (n + 1)

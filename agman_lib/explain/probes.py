@@ -1,0 +1,150 @@
+"""Linear probes: what a straight line can read off the features of each level of a backbone.
+
+A probe is a ridge-regularised linear classifier on frozen features. When it beats naming the most
+frequent value (``majority``), the features hold the attribute in a form that a line can use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.data.dataset import Labels
+from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.networks.backbone import MultiLevelBackbone
+
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""What is tried for the ridge penalty, times the mean squared length of a training row."""
+BATCH = 64
+
+
+def level_maps(backbone: MultiLevelBackbone, images: Tensor) -> dict[str, Tensor]:
+    """The feature maps (B, C, h, w) of every level of images (B, 3, H, W), low to high.
+
+    ``layer3+low`` is ``concat(F3, MaxPool(F2))``: what F is made of, before L's 1x1 convolution.
+    ``F`` is there in multi-level backbones, ``layer4`` (of X) where there is a class branch.
+    """
+    maps = {"stem": backbone.stem(images)}
+    for low, high in ("stem", "layer1"), ("layer1", "layer2"), ("layer2", "layer3"):
+        maps[high] = getattr(backbone, high)(maps[low])
+    x, low_level = maps["layer3"], functional.max_pool2d(maps["layer2"], 3, stride=2, padding=1)
+    maps["layer3+low"] = torch.cat([x, low_level], dim=1)
+    if backbone.low_level is not None:
+        x = x + backbone.low_level(low_level)
+        maps["F"] = torch.cat([maps["layer3"], x], dim=1)
+    if backbone.attribute_classifier is not None:
+        maps["layer4"] = backbone.layer4(x)
+    return maps
+
+
+@torch.no_grad()
+def pooled_features(
+    backbone: MultiLevelBackbone, pixels: Pixels, images: np.ndarray, grid: int = 1
+) -> dict[str, np.ndarray]:
+    """The maps of images (n,), averaged over a grid x grid of cells: float32 (n, C, grid, grid).
+
+    A grid of 1 is global average pooling; a map smaller than the grid stays as it is. Evaluation
+    mode for the call, then back as it was.
+    """
+    device, was_training = next(backbone.parameters()).device, backbone.training
+    parts: dict[str, list[np.ndarray]] = {}
+    backbone.eval()
+    try:
+        for start in range(0, len(images), BATCH):
+            batch = normalize(pixels.take(images[start : start + BATCH]).to(device))
+            for level, f in level_maps(backbone, batch).items():
+                cells = min(grid, f.shape[2]), min(grid, f.shape[3])
+                pooled = functional.adaptive_avg_pool2d(f, cells).float().cpu().contiguous()
+                parts.setdefault(level, []).append(pooled.numpy())
+    finally:
+        backbone.train(was_training)
+    return {level: np.concatenate(p) for level, p in parts.items()}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear classifier: ``argmax((x - mean) / scale @ weight + bias)``."""
+
+    mean: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
+    weight: np.ndarray  # (d, K)
+    bias: np.ndarray  # (K,)
+    classes: np.ndarray  # (K,)
+    penalty: float  # the one that was chosen, times d
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """The class of each row (n, d) -> (n,)."""
+        scores = (features - self.mean) / self.scale @ self.weight + self.bias
+        return self.classes[scores.argmax(1)]
+
+
+def fit_probe(
+    features: np.ndarray, target: np.ndarray, penalties: Sequence[float] = PENALTIES
+) -> Probe:
+    """One-vs-rest least squares with a ridge penalty, on standardised features.
+
+    The penalty with the smallest leave-one-out squared error is taken (it has a closed form here).
+
+    Args:
+        features: (n, d), n small (the work grows with n cubed); ``target``: (n,) classes.
+        penalties: tried in turn, each times d, the mean squared length of a standardised row.
+    """
+    classes, code = np.unique(target, return_inverse=True)
+    if len(classes) < 2:
+        raise AgmanError("a probe needs training labels of two classes or more")
+    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    scale = np.where(deviation > 1e-8, deviation, 1.0)
+    x = (features - mean) / scale
+    y = np.eye(len(classes))[code]
+    bias = y.mean(0)
+    s, u = np.linalg.eigh(x @ x.T)  # the n x n form: d may be far larger than n
+    s, rotated, best, chosen = s.clip(0), u.T @ (y - bias), np.inf, 0.0
+    for penalty in (p * x.shape[1] for p in penalties):
+        shrink = s / (s + penalty)
+        leverage = (u**2) @ shrink + 1 / len(y)  # 1/n: the bias is fitted too
+        left_out = (y - bias - u @ (shrink[:, None] * rotated)) / (1 - leverage)[:, None]
+        error = float((left_out**2).mean())
+        if error < best:
+            best, chosen = error, penalty
+    weight = x.T @ (u @ (rotated / (s + chosen)[:, None]))
+    return Probe(mean, scale, weight, bias, classes, chosen)
+
+
+def probe_table(
+    features: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    train: Labels,
+    test: Labels,
+    names: Sequence[str],
+    n_train: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Accuracy (percent) of a probe for each attribute (rows) on each level (columns).
+
+    Args:
+        features: (n, ...) of each level, as `pooled_features` gives them.
+        images: (n,) the image indices of their rows, ascending.
+        train, test: labels to fit on, and to score on; ``names`` are their attributes'.
+        n_train: labels to fit on at most (drawn with the seed), the same for every attribute.
+
+    The first column, ``majority``, is the share of the most frequent test value.
+    """
+    rows = {}
+    for a, name in enumerate(names):
+        fit, score = train.where(train.attribute == a), test.where(test.attribute == a)
+        fit = fit.where(np.random.default_rng([seed, a]).permutation(len(fit))[:n_train])
+        row = {"majority": np.bincount(score.value).max() / len(score)}
+        for level, f in features.items():
+            flat = f.reshape(len(f), -1)
+            probe = fit_probe(flat[np.searchsorted(images, fit.image)], fit.value)
+            found = probe.predict(flat[np.searchsorted(images, score.image)])
+            row[level] = (found == score.value).mean()
+        rows[name] = row
+    return 100 * pd.DataFrame.from_dict(rows, orient="index")

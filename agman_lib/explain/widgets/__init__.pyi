@@ -1,0 +1,2 @@
+from .explorers import AttentionExplorer as AttentionExplorer
+from .explorers import RetrievalExplorer as RetrievalExplorer

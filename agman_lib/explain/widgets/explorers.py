@@ -1,0 +1,315 @@
+"""Interactive explorers for notebooks: a thin shell over `explain`, `gallery` and `overlays`.
+
+Core ipywidgets alone (versions 7 and 8), so that JupyterLab, Notebook 7, VS Code and Colab draw
+them. Pictures go to the browser as PNG and JPEG bytes. Every explorer has ``figure()``: the same
+pictures as a matplotlib figure, for print and for places without widgets.
+
+::
+
+    AttentionExplorer(gallery, dataset)
+    AttentionExplorer({"AG-MAN": gallery, "untrained": other}, dataset)
+    RetrievalExplorer(gallery)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+from matplotlib.figure import Figure
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.explain.figures import explanation_row
+from agman_lib.explain.maps import MAPS, Explainer, OpenPhoto
+from agman_lib.explain.overlays import explanation_grid
+from agman_lib.explain.widgets.panel import Panel
+from agman_lib.explain.widgets.parts import (
+    ROWS,
+    SIDE,
+    Chooser,
+    Strip,
+    about_photo,
+    attribute_options,
+    by_network,
+    check_dataset,
+    check_gallery,
+    check_k,
+    choice,
+    images_to_show,
+    png,
+    show_found,
+    thumbnail,
+)
+from agman_lib.search.gallery import Gallery, Query
+
+KEPT = 64  # Grad-CAM maps
+
+
+# --------------------------------------------------------------------------- attention
+
+
+class AttentionExplorer(w.VBox):
+    """Point at a garment, switch the attribute, and see where the network looks and what it finds.
+
+    Args:
+        galleries: a gallery, whose network is the one explained; or several of the same photos
+            and attributes, by their networks' names.
+        dataset: the prepared folder that they were built from, for the true regions.
+        images: ids to choose from; by default all of the gallery.
+        k: how many photos are found.
+
+    A photo goes through the trunk once; switching the attribute runs the head alone. Grad-CAM is
+    computed in the background.
+
+    Raises:
+        AgmanError: the galleries have different attributes or photos; the data set has none of the
+            photos; an unknown image, or none; something of another type.
+    """
+
+    def __init__(
+        self,
+        galleries: Gallery | Mapping[str, Gallery],
+        dataset: PreparedDataset | None = None,
+        images: Sequence[str] | None = None,
+        k: int = 5,
+    ) -> None:
+        galleries = by_network(galleries)
+        check_dataset(dataset)
+        check_k(k)
+        self.explainers = {name: Explainer(g, dataset) for name, g in galleries.items()}
+        self.gallery, self.k = next(iter(galleries.values())), k
+        first = next(iter(self.explainers.values()))
+        self.thumbnails = lru_cache(512)(partial(thumbnail, first))
+        self.lock = threading.RLock()
+        self.cams: OrderedDict[tuple[Any, ...], np.ndarray | str] = OrderedDict()
+        self._pool = ThreadPoolExecutor(1, "grad-cam")
+        images = images_to_show(self.gallery, images)
+        if dataset is not None and not any(first.in_dataset(image) for image in images):
+            raise AgmanError(
+                f"{dataset.folder}: none of the gallery's photos is a file of this data set, so it "
+                "knows no true regions of them; give the one that the gallery was built from"
+            )
+
+        every = dict.fromkeys(m for e in self.explainers.values() for m in e.map_names)
+        self.map = choice([(MAPS[name], name) for name in every], "map")
+        self.opacity = w.FloatSlider(
+            value=0.65, min=0, max=1, step=0.05, description="opacity of the map",
+            style={"description_width": "initial"},
+        )  # fmt: skip
+        self.regions = w.Checkbox(
+            value=dataset is not None, description="true region", indent=False
+        )
+        self.compare = w.Checkbox(value=False, description="two side by side", indent=False)
+        self.regions.disabled = dataset is None
+        for box in (self.regions, self.compare):
+            box.layout.width = "auto"
+        self.against = w.Dropdown(
+            options=[(f"nearest {n + 1}", n + 1) for n in range(k)],
+            description="Grad-CAM compares with",
+            style={"description_width": "initial"},
+        )
+        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at)
+        attributes, networks = self.gallery.attribute_names, list(self.explainers)
+        self.source_number = 0
+        self._source: Query = self.gallery.row_of(images[0])
+        self._photos: dict[str, OpenPhoto] = {}
+        self.panels = [
+            Panel(self, networks[0], attributes[0]),
+            Panel(self, networks[-1], attributes[0 if len(networks) > 1 else -1]),
+        ]
+        self.compare.observe(lambda _: self._arrange(), "value")
+        for control in (self.map, self.opacity, self.regions, self.against):
+            control.observe(lambda _: self._draw(), "value")
+        controls = w.VBox([
+            self.map,
+            w.Box([self.opacity, self.regions, self.compare], layout=ROWS),
+            self.against,
+        ])  # fmt: skip
+        super().__init__([self.chooser, controls, w.Box(layout=ROWS)])
+        self._show_against()
+        self.look_at(self._source)
+        self._arrange()
+
+    @property
+    def shown(self) -> list[Panel]:
+        """The panels on screen."""
+        return self.panels if self.compare.value else self.panels[:1]
+
+    def look_at(self, source: Query) -> None:
+        """Look at another photo: a row of the gallery, an image id, or a picture.
+
+        Raises:
+            AgmanError: no such image, or its file cannot be read; the explorer stays as it was.
+        """
+        opened = {name: e.open(source) for name, e in list(self.explainers.items())[:1]}
+        with self.lock:
+            self.source_number += 1
+            self._source, self._photos = source, opened
+        for panel in self.shown:
+            panel.refresh()
+
+    def photo(self, network: str) -> OpenPhoto:
+        """The photo that is looked at, through a network's trunk; once for each photo."""
+        if network not in self._photos:
+            self._photos[network] = self.explainers[network].open(self._source)
+        return self._photos[network]
+
+    def scale(self, picture: np.ndarray) -> int:
+        """So many pixels of the screen for one of the picture."""
+        return max(1, round(SIDE / len(picture)))
+
+    def figure(self) -> Figure:
+        """What is on screen as a matplotlib figure: the photo, the map, channels, what is found.
+
+        It waits for Grad-CAM.
+        """
+        rows = []
+        for panel in self.shown:
+            maps, cam = [self.map.value], None
+            if self.map.value == "grad_cam":
+                self.wait()
+                cam, _ = panel.heat()
+                maps = [] if cam is None else maps
+            rows.append(
+                explanation_row(
+                    panel.explainer,
+                    panel.photo,
+                    panel.attribute.value,
+                    maps,
+                    k=self.k,
+                    opacity=self.opacity.value,
+                    regions=self.regions.value,
+                    cam=cam,
+                    scale=self.scale(panel.photo.picture),
+                )
+            )
+        title = MAPS[self.map.value]
+        if len(self.explainers) > 1:
+            title += ": " + ", ".join(p.network.value for p in self.shown)
+        return explanation_grid(rows, title)
+
+    def _arrange(self) -> None:
+        if self.compare.value:
+            self.panels[1].refresh()
+        for panel in self.shown:
+            panel.layout.width = "calc(50% - 4px)" if self.compare.value else "100%"
+        self.children[2].children = self.shown
+
+    def _draw(self) -> None:
+        self._show_against()
+        for panel in self.shown:
+            panel.draw()
+
+    def _show_against(self) -> None:
+        self.against.layout.display = None if self.map.value == "grad_cam" else "none"
+
+    # ------------------------------------------------------------------- Grad-CAM, behind the rest
+
+    def request(self, panel: Panel) -> None:
+        """Compute the Grad-CAM map that a panel wants, in the background; then it is drawn."""
+        explainer, photo, attribute = panel.explainer, panel.photo, panel.attribute.value
+        key = panel.cam_key
+        assert key is not None
+
+        def work() -> None:
+            if not any(p.cam_key == key for p in self.shown) or key in self.cams:
+                return  # no longer wanted
+            made: np.ndarray | str
+            try:
+                made = explainer.grad_cam(photo, attribute, key[-1])
+            except Exception as error:  # shown where the map would be; nobody sees a thread's error
+                made = f"Grad-CAM failed: {error}"
+            with self.lock:
+                self.cams[key] = made
+                while len(self.cams) > KEPT:
+                    self.cams.popitem(last=False)
+                for waiting in self.shown:
+                    if waiting.cam_key == key:
+                        waiting.draw()
+
+        self._pool.submit(work)
+
+    def wait(self) -> None:
+        """Until the Grad-CAM maps that were asked for are there."""
+        self._pool.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Take it off the screen and end its thread."""
+        if hasattr(self, "_pool"):  # ipywidgets closes what was not made to the end, too
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
+
+
+# --------------------------------------------------------------------------- retrieval
+
+
+class RetrievalExplorer(w.VBox):
+    """A query, an attribute, and the nearest photos with score and tick or cross.
+
+    Each photo that is found can be made the query.
+
+    Args:
+        gallery: what is searched.
+        images: ids to choose the query from; by default all of the gallery.
+        k: how many are found at first; at most 24.
+
+    Raises:
+        AgmanError: an unknown image, or none; something of another type.
+    """
+
+    MOST = 24
+
+    def __init__(self, gallery: Gallery, images: Sequence[str] | None = None, k: int = 8) -> None:
+        check_gallery(gallery)
+        check_k(k, self.MOST)
+        images = images_to_show(gallery, images)
+        self.explainer, self.gallery = Explainer(gallery), gallery
+        self.thumbnails = lru_cache(512)(partial(thumbnail, self.explainer))
+        self.attribute = choice(attribute_options(gallery), "attribute")
+        self.k = w.IntSlider(value=k, min=1, max=self.MOST, description="how many")
+        self.query = w.Image(format="png", width=SIDE // 2, height=SIDE // 2)
+        self.about = w.HTML()
+        self.back = w.Button(description="query before", disabled=True)
+        self.back.on_click(lambda _: self._back())
+        self.before: list[OpenPhoto] = []
+        self.photo = self.explainer.open(gallery.row_of(images[0]))
+        self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at)
+        self.strip = Strip(self.MOST, "query", self.chooser.pick)
+        for control in (self.attribute, self.k):
+            control.observe(lambda _: self.refresh(), "value")
+        shown = w.HBox([self.query, w.VBox([self.about, self.back])])
+        super().__init__([self.chooser, self.attribute, self.k, shown, self.strip])
+        self.refresh()
+
+    def look_at(self, source: Query) -> None:
+        """Make another photo the query, as `Explainer.open` takes it and raises."""
+        photo = self.explainer.open(source)
+        self.before, self.photo = [*self.before[-19:], self.photo], photo
+        self.refresh()
+
+    def _back(self) -> None:
+        self.photo = self.before.pop()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Search and show again."""
+        photo, attribute = self.photo, self.attribute.value
+        self.back.disabled = not self.before
+        self.query.value = png(photo.picture)
+        self.about.value = "<b>Query</b><br>" + about_photo(self.explainer, photo, attribute)
+        self.found = self.explainer.search(photo, attribute, self.k.value)
+        show_found(self.strip, self.explainer, photo, attribute, self.found, self.thumbnails)
+
+    def figure(self) -> Figure:
+        """The query and what is found, as a matplotlib figure."""
+        row = explanation_row(
+            self.explainer, self.photo, self.attribute.value, (), k=self.k.value, channels=False
+        )
+        return explanation_grid([row], f"The {self.k.value} nearest")

@@ -1,0 +1,17 @@
+from .attention import Attended as Attended
+from .attention import AttributeGuidedAttention as AttributeGuidedAttention
+from .backbone import MultiLevelBackbone as MultiLevelBackbone
+from .backbone import init_conv as init_conv
+from .build import build_model as build_model
+from .heads import ASENAttention as ASENAttention
+from .heads import MaskHead as MaskHead
+from .model import NETWORKS as NETWORKS
+from .model import NO_PARTS as NO_PARTS
+from .model import Parts as Parts
+from .model import RetrievalModel as RetrievalModel
+from .model import from_description as from_description
+from .model import without_class_branch as without_class_branch
+from .published_weights import from_official as from_official
+from .weights import load_model as load_model
+from .weights import read_weights as read_weights
+from .weights import save_model as save_model

@@ -1,0 +1,44 @@
+"""`build_model`: a network by its name, with the weights that it starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agman_lib.networks.backbone import imagenet_weights
+from agman_lib.networks.model import Parts, RetrievalModel
+from agman_lib.networks.weights import load_weights_into
+
+
+def build_model(
+    name: str,
+    n_attributes: int,
+    backbone: str = "resnet50",
+    weights: str | None = None,
+    parts: Parts | None = None,
+    attributes: Sequence[str] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> RetrievalModel:
+    """A network by name.
+
+    Args:
+        name: triplet, csn, asen, asen_v2 or agman.
+        n_attributes: A.
+        backbone: resnet18, resnet34 or resnet50.
+        weights: None or "none" (random), "imagenet" (torchvision's ``IMAGENET1K_V1`` backbone),
+            or the path of a file with the weights of the backbone or of the whole network.
+        parts: switches that replace the network's own (an ablation).
+        attributes: their names in index order: what a weights file of ours knows of an attribute
+            is then copied by name. Without them it is copied by number.
+        say: told, in a sentence, what of a weights file could not be matched.
+
+    Raises:
+        AgmanError: an unknown name, weights that do not fit, no network for ImageNet weights.
+    """
+    model = RetrievalModel(name, n_attributes, backbone, parts)
+    if weights == "imagenet":
+        model.backbone.load_resnet(imagenet_weights(backbone), "ImageNet weights")
+    elif weights not in (None, "none"):
+        note = load_weights_into(model, weights, attributes)
+        if note and say is not None:
+            say(note)
+    return model

@@ -1,0 +1,312 @@
+"""A searchable gallery: the embeddings of every image under every attribute, saved and loaded.
+
+::
+
+    gallery = Gallery.build(*load_model("agman.safetensors"), "photos")
+    gallery.search("new.jpg", "sleeve_length", k=5)
+    gallery.save("gallery")
+
+A saved gallery is a folder::
+
+    gallery.json        what it is; image_root, the folder with the photos (they are needed to show
+                        them, not to search; edit it when they have moved); left_out, photos that
+                        could not be used
+    items.csv           image (a unique id), path below image_root, and a column for each attribute:
+                        the value's name (several joined by " | "), empty where it is not known;
+                        names may be edited, lines and their order stay
+    embeddings.npy      float32 (N, A, D), in the order of items.csv and of the attributes
+    model.safetensors   the network, so that a new photo can be searched
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from agman_lib.base.errors import AgmanError, unknown
+from agman_lib.base.progress import bar
+from agman_lib.data.pixels import fit_image
+from agman_lib.networks.model import RetrievalModel
+from agman_lib.search.files import (
+    SEVERAL,
+    Photo,
+    Photos,
+    attributes_of,
+    decode_photo,
+    embed_pixels,
+    list_photos,
+    read_gallery,
+    read_pixels,
+    write_gallery,
+)
+
+Query = int | np.integer | Photo | np.ndarray
+"""A row of the gallery; a photo: a path, a file's bytes, a PIL image; an image id; or a photo's
+embeddings (A, D), as `Gallery.embedding` gives them (they have no picture). A text that names a
+file means that file, and else the image of this id; so code that holds ids asks with rows, which
+`Gallery.row_of` gives. A file that is one of the gallery's own photos means its row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Images that can be searched by attribute. Made by `Gallery.build` or `Gallery.load`.
+
+    A network compares pictures of the kind that it was trained on; of others it says nothing
+    useful. It embeds every image under every attribute, whether the garment has that attribute or
+    not.
+    """
+
+    model: RetrievalModel
+    about: dict[str, Any]
+    """What the network was trained to see: attributes (name, values), image_size, fit."""
+    items: pd.DataFrame
+    """N rows: image, path, and a column for each attribute with the names of known values."""
+    embeddings: np.ndarray
+    """Unit embeddings, float32 (N, A, D)."""
+    root: Path
+    """The folder that the paths of the items lie in."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Photos that are not in the gallery, and why."""
+
+    @classmethod
+    def build(
+        cls,
+        model: RetrievalModel,
+        about: dict[str, Any],
+        photos: Photos,
+        *,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> Gallery:
+        """Embed photos under every attribute; each goes through the trunk once.
+
+        Args:
+            model, about: as `checkpoints.load_model` returns them. The network is put in evaluation
+                mode, and used on the device that it is on.
+            photos: a prepared data set, whose value names are kept for the attributes that the
+                network knows by the same name; or a folder, searched with its subfolders (hidden
+                files and links to folders are passed over); or a list of files.
+            batch_size: images at once. Memory: one batch, and 4 x A x D bytes an image.
+            progress: show a progress bar.
+
+        Raises:
+            AgmanError: ``about`` does not fit the network, or no photo can be used. Single photos
+                that cannot be decoded are left out and named in ``left_out``.
+        """
+        items, root, left_out = list_photos(photos, attributes_of(model, about))
+        model.eval()
+        parts = [np.empty((0, model.n_attributes, model.embedding_size), np.float32)]
+        kept = np.ones(len(items), bool)
+        starts = range(0, len(items), batch_size)
+        for start in bar(starts, "embed" if progress else None, unit="batch"):
+            rows = items.iloc[start : start + batch_size]
+            whole = []
+            for n, one in enumerate(read_pixels([root / p for p in rows["path"]], about)):
+                if isinstance(one, AgmanError):
+                    left_out[rows["image"].iloc[n]], kept[start + n] = str(one), False
+                else:
+                    whole.append(one)
+            if whole:
+                parts.append(embed_pixels(model, whole))
+        if not kept.any():
+            why = next(iter(left_out.values()), "it holds no files")
+            raise AgmanError(f"{root}: no photo that can be used; the first trouble: {why}")
+        items = items[kept].reset_index(drop=True)
+        return cls(model, about, items, np.concatenate(parts), root, left_out)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the gallery's folder, whole or not at all; the class branch is not kept.
+
+        Raises:
+            AgmanError: the folder exists and is not empty.
+        """
+        write_gallery(Path(folder), **self.__dict__)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Gallery:
+        """Open a saved gallery, its network on the CPU.
+
+        Raises:
+            AgmanError: naming the file and the mend, when it is no gallery or a damaged one.
+        """
+        return cls(**read_gallery(Path(folder)))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Names in index order."""
+        return [a["name"] for a in self.about["attributes"]]
+
+    def attribute_index(self, name: str) -> int:
+        """Index of an attribute. Raises AgmanError for an unknown one."""
+        if name not in self.attribute_names:
+            raise unknown("attribute", name, self.attribute_names)
+        return self.attribute_names.index(name)
+
+    def row_of(self, image: str) -> int:
+        """The row of an image id, whatever files there are. Raises AgmanError for an unknown id."""
+        found = np.flatnonzero(self.items["image"].to_numpy() == image)
+        if not len(found):
+            raise unknown("image", image, self.items["image"])
+        return int(found[0])
+
+    def row(self, query: Query) -> int | None:
+        """The row that a query means; None for a photo that is none of the gallery's.
+
+        Raises:
+            AgmanError: no such row; or a text that is neither a file nor an image id.
+        """
+        if isinstance(query, int | np.integer):
+            if not 0 <= query < len(self):
+                raise AgmanError(f"row {query}: the gallery has the rows 0 to {len(self) - 1}")
+            return int(query)
+        if isinstance(query, str | Path) and os.path.isfile(query):
+            return self._row_of_file(Path(query))
+        if isinstance(query, str):
+            try:
+                return self.row_of(query)
+            except AgmanError as error:
+                raise AgmanError(f"{error} (nor is there a file of this name)") from None
+        return None
+
+    def _row_of_file(self, file: Path) -> int | None:
+        """The row whose photo a file is, links followed; None where it is none of them."""
+        real = file.resolve()
+        names = {file.name, real.name}  # to follow the links of every photo would take long
+        for row, path in enumerate(self.items["path"]):
+            if path.rpartition("/")[2] in names and (self.root / path).resolve() == real:
+                return row
+        return None
+
+    def photo(self, query: Query) -> Image.Image:
+        """The picture of a query, upright, RGB. Raises AgmanError where it cannot be decoded."""
+        if (row := self.row(query)) is not None:
+            query = self.root / self.items["path"].iloc[row]
+        if isinstance(query, np.ndarray):
+            raise AgmanError("embeddings have no picture; give the photo")
+        return decode_photo(query)  # type: ignore[arg-type]  # numbers were rows
+
+    def embedding(self, query: Query, attribute: str | None = None) -> np.ndarray:
+        """The unit embedding (D,) of a query under an attribute, or (A, D) under all of them.
+
+        Raises:
+            AgmanError: unknown attribute, image or row; a photo that cannot be decoded.
+        """
+        if (row := self.row(query)) is not None:
+            every = self.embeddings[row]
+        elif isinstance(query, np.ndarray):
+            every = query
+        else:
+            pixels = fit_image(self.photo(query), self.about["image_size"], self.about["fit"])
+            every = embed_pixels(self.model, [pixels])[0]
+        return every if attribute is None else every[self.attribute_index(attribute)]
+
+    def search(self, query: Query, attribute: str, k: int = 5) -> pd.DataFrame:
+        """The k images that are nearest to a query in an attribute.
+
+        Args:
+            query: a row, a photo or an image id, as `Query` says. An image of the gallery is left
+                out of what is found, also when it is named by its file; a photo as bytes or as a
+                PIL image is not looked for in the gallery, and finds its own copy first.
+
+        Returns:
+            Columns rank (from 1), image, path, score (cosine, -1 to 1) and value (its name where it
+            is known, else empty), best first; of equal scores the earlier row.
+
+        Raises:
+            AgmanError: as `embedding`, or k is below 1.
+        """
+        return self._nearest(query, attribute, k, np.ones(len(self), bool))
+
+    def guess(self, query: Query, attribute: str, k: int = 9) -> pd.DataFrame:
+        """The name of a query's value, by a vote of the k nearest images whose value is known.
+
+        A vote, not a classifier: the share says how far the neighbours agree and is no probability
+        of being right. A value that no item has cannot come out, frequent values are favoured, and
+        a garment without the attribute (trousers have no neckline) gets an answer all the same.
+        Measure it on photos whose values you know before you rely on it.
+
+        Args:
+            query: as in `search`.
+
+        Returns:
+            Columns value, votes and share (of all votes, sums to one), most votes first, then the
+            nearer. An image with several values splits its vote among them.
+
+        Raises:
+            AgmanError: as `search`, or no (other) item has a known value of the attribute.
+        """
+        self.attribute_index(attribute)
+        nearest = self._nearest(query, attribute, k, self.items[attribute].ne("").to_numpy())
+        if nearest.empty:
+            raise AgmanError(
+                f"no (other) item of the gallery has a known value of {attribute}; write names "
+                "into that column of its items.csv, or build it from a prepared folder with labels"
+            )
+        votes: dict[str, float] = {}
+        for value in nearest["value"]:
+            names = value.split(SEVERAL)
+            for name in names:
+                votes[name] = votes.get(name, 0.0) + 1 / len(names)
+        ranked = sorted(votes.items(), key=lambda item: -item[1])
+        table = pd.DataFrame(ranked, columns=["value", "votes"])
+        return table.assign(share=table["votes"] / table["votes"].sum())
+
+    def _nearest(self, query: Query, attribute: str, k: int, keep: np.ndarray) -> pd.DataFrame:
+        """The table of `search` over the rows where ``keep`` (N,)."""
+        index, row = self.attribute_index(attribute), self.row(query)
+        if k < 1:
+            raise AgmanError(f"k must be at least 1, not {k}")
+        rows = np.flatnonzero(keep)
+        rows = rows[rows != row] if row is not None else rows
+        score = self.embeddings[rows, index] @ self.embedding(
+            query if row is None else row, attribute
+        )
+        best = np.argsort(-score, kind="stable")[:k]
+        found = self.items.iloc[rows[best]]
+        return pd.DataFrame(
+            {
+                "rank": np.arange(1, len(best) + 1),
+                "image": found["image"].to_numpy(),
+                "path": found["path"].to_numpy(),
+                "score": score[best].astype(float),
+                "value": found[attribute].to_numpy(),
+            }
+        )
+
+    def figure(
+        self, query: Query, attributes: str | Sequence[str] | None = None, k: int = 5
+    ) -> Figure:
+        """A row for each attribute: the query, and the k nearest with their score and value.
+
+        Raises:
+            AgmanError: as `search`; a photo to be shown is not where it was.
+        """
+        names = [attributes] if isinstance(attributes, str) else attributes or self.attribute_names
+        figure = Figure(figsize=(1.2 * k + 1.9, 1.5 * len(names)), layout="constrained")
+        cells = figure.subplots(len(names), k + 1, squeeze=False)
+        for axes in cells.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for line, name in zip(cells, names, strict=True):
+            table = self.search(query, name, k)
+            label = name.replace("_", "\n")
+            line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+            texts = [f"{r.score:.2f} {r.value}".replace("_", " ") for r in table.itertuples()]
+            shown: list[Query] = [query, *map(self.row_of, table["image"])]
+            for axes, each, text in zip(line, shown, ["query", *texts], strict=False):
+                picture = self.photo(each)
+                picture.thumbnail((200, 200))
+                axes.imshow(np.asarray(picture))
+                axes.set_title(text, fontsize=8, pad=2)
+        return figure

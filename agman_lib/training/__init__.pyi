@@ -1,0 +1,14 @@
+from .batches import Batch as Batch
+from .batches import EpochBatches as EpochBatches
+from .config import PRESETS as PRESETS
+from .config import TrainConfig as TrainConfig
+from .config import preset as preset
+from .loop import train as train
+from .losses import LossWeighing as LossWeighing
+from .losses import TrainingStep as TrainingStep
+from .losses import all_triplets_loss as all_triplets_loss
+from .losses import same_attribute_loss as same_attribute_loss
+from .losses import triplet_loss as triplet_loss
+from .run import Run as Run
+from .run import evaluate_run as evaluate_run
+from .run import initial_model as initial_model

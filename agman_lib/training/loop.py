@@ -1,0 +1,365 @@
+"""Training: one call, the same from a notebook and from the command line.
+
+A run is a folder: ``config.json``, ``log.csv``, ``last.pt`` (to resume from), ``last.safetensors``
+and ``best.safetensors`` (weights), ``report.json``. Every file is written whole or not at all.
+
+All randomness is keyed by the seed, the epoch and the step, so the result does not depend on the
+number of loader processes, nor on where a run was broken off and resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+
+from agman_lib.base.devices import make_accelerator, repeatable
+from agman_lib.base.errors import AgmanError
+from agman_lib.base.folders import write_json, write_whole
+from agman_lib.base.progress import bar
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.data.triplets import LabelIndex, listed_triplets
+from agman_lib.evaluation.report import (
+    environment,
+    evaluate_model,
+    headline,
+    model_facts,
+    table_to_json,
+)
+from agman_lib.networks.weights import (
+    load_tensors,
+    save_model,
+)
+from agman_lib.training.batches import EpochBatches
+from agman_lib.training.config import TrainConfig
+from agman_lib.training.losses import TrainingStep
+from agman_lib.training.run import (
+    Run,
+    check_same_data,
+    dataset_note,
+    initial_model,
+    note_begun,
+    read_begun,
+    read_log,
+)
+
+LOG_COLUMNS = ["epoch", "step", "lr", "total", "triplet", "classification", "valid"]
+
+
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    after_epoch: Callable[[pd.DataFrame], None] | None = None,
+) -> Run:
+    """Train a network and write its run folder.
+
+    Args:
+        config: everything that matters; ``data`` and ``out`` are needed.
+        resume: go on where the run in ``out`` was broken off, or start it; a finished one is
+            opened.
+        after_epoch: called with the log so far (`Run.log`) once an epoch is saved, in the main
+            process: to draw curves while it trains. What it raises stops the run, which can be
+            resumed.
+
+    Raises:
+        AgmanError: what is wrong with the options, the data or the run folder, and the mend.
+    """
+    config.check()
+    if not config.data or not config.out:
+        raise AgmanError("options --data and --out are needed: the prepared folder, the run folder")
+    dataset = PreparedDataset.load(config.data)
+    if _finished_before(config, dataset, resume):
+        return Run.load(config.out)
+    accelerator = make_accelerator(config.device, config.precision)
+    with repeatable(config.threads, accelerator.device.type == "cpu"):
+        return _Training(config, dataset, accelerator).run(after_epoch)
+
+
+def _finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool) -> bool:
+    """Whether the run folder holds this run, finished; refuses to write over anything else."""
+    folder, file = Path(config.out), Path(config.out) / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise AgmanError(f"{folder}: is a file; choose another --out")
+    if not file.exists():
+        # A run killed while it wrote its first file has left nothing but that, unfinished.
+        if folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
+            raise AgmanError(f"{folder}: is not empty and no run; choose another --out")
+        return False
+    if not resume:
+        raise AgmanError(
+            f"{folder}: holds a run already; go on with --resume, or choose another --out"
+        )
+    finished, before = (folder / "report.json").exists(), TrainConfig.load(file)
+    for name, was in before.result_options.items():
+        now = getattr(config, name)
+        # To open a finished run, this machine need not have the other one's number of cores.
+        if now != was and not (finished and name == "threads"):
+            raise AgmanError(
+                f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
+                "resume with the same"
+            )
+    begun = read_begun(folder)
+    if not begun and (folder / "last.pt").exists():
+        raise AgmanError(
+            f"{folder}: was begun by an earlier version, which did not note on which data; "
+            "train it anew with another --out"
+        )
+    check_same_data(folder, begun, dataset)
+    return finished
+
+
+class _Training:
+    """The state of a run while it is trained."""
+
+    def __init__(self, config: TrainConfig, dataset: PreparedDataset, accelerator: Any) -> None:
+        self.config, self.dataset, self.accelerator = config, dataset, accelerator
+        self.main = accelerator.is_main_process
+        self.folder = Path(config.out)
+        self.part = accelerator.process_index, accelerator.num_processes
+        processes = read_begun(self.folder).get("processes", self.part[1])
+        if processes != self.part[1]:
+            raise AgmanError(
+                f"{self.folder}: was begun with {processes} process(es), not {self.part[1]}, and "
+                "each draws its own batches; resume with as many"
+            )
+        shared = config.batch_groups if config.sampler == "batch" else config.batch_size
+        if shared % self.part[1]:
+            raise AgmanError(
+                f"--batch-size {config.batch_size} does not divide among {self.part[1]} processes"
+            )
+        self._prepare_sampling()
+        with accelerator.main_process_first():  # the first fills the caches
+            self.pixels = Pixels(self.dataset, config.image_size, config.fit, config.cache)
+            say = print if self.main else None
+            model = initial_model(config, self.dataset.attribute_names, say)
+        step = TrainingStep(model, config.margin, config.weighing, config.passes)
+        step = step.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(step.parameters(), lr=config.lr)
+        self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
+        self.model = model
+        self.epoch, self.step, self.images_seen = 0, 0, 0
+        self.since = time.perf_counter()  # minus the seconds that a run took before it was resumed
+        self._begin_epoch_sums()
+        self.best: dict[str, Any] = {"valid": None, "epoch": None, "table": {}}
+        if self.main:
+            self._open_folder()
+        accelerator.wait_for_everyone()
+        if (self.folder / "last.pt").exists():
+            self._restore()
+
+    def _prepare_sampling(self) -> None:
+        self.index, self.listed = None, None
+        if self.dataset.protocol == "triplets" and self.config.sampler == "triplets":
+            self.listed = listed_triplets(self.dataset, "train")
+            listed_triplets(self.dataset, "valid")
+            return
+        self.index = LabelIndex(self.dataset.split_labels("train"))
+        self.index.draw_groups(1, np.random.default_rng(0))
+        for role in ("query", "candidate"):
+            self.dataset.split_labels("valid", role, evaluated=True)
+        if self.main and len(self.index.skipped):
+            names = [
+                f"{self.dataset.attributes[a].name}={self.dataset.attributes[a].values[v]} ({n})"
+                for a, v, n in self.index.skipped
+            ]
+            print(f"too few images for anchors, so never drawn as such: {', '.join(names)}")
+
+    # ------------------------------------------------------------------ folder and checkpoints
+
+    def _open_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "config.json").exists():
+            write_json(self.folder / "config.json", asdict(self.config))
+        if not (self.folder / "begun.json").exists():
+            note_begun(self.folder, self.dataset, self.part[1])
+        if not (self.folder / "last.pt").exists():
+            write_whole(self.folder / "log.csv", (",".join(LOG_COLUMNS) + "\n").encode())
+
+    def _checkpoint(self) -> None:
+        unlogged = self.accelerator.gather(self.unlogged[None]).cpu()  # a row a process
+        if not self.main:
+            return
+        scaler = getattr(self.accelerator, "scaler", None)
+        state = {
+            "step_module": self.accelerator.unwrap_model(self.step_module).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "epoch": self.epoch,
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "best": self.best,
+            "seconds": self._seconds(),
+            "unlogged": unlogged,
+            "logged": self.logged,
+            "log": (self.folder / "log.csv").read_text(),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(self.folder / "last.pt", buffer.getvalue())
+
+    def _restore(self) -> None:
+        state = load_tensors(self.folder / "last.pt")
+        self.accelerator.unwrap_model(self.step_module).load_state_dict(state["step_module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        for name in ("epoch", "step", "images_seen", "best", "logged"):
+            setattr(self, name, state[name])
+        self.since -= state["seconds"]
+        self.unlogged = state["unlogged"][self.part[0]].to(self.accelerator.device)
+        if self.main:  # what was logged after the checkpoint will be logged again
+            write_whole(self.folder / "log.csv", state["log"].encode())
+
+    def _seconds(self) -> float:
+        """Seconds of training, those before a break included."""
+        return time.perf_counter() - self.since
+
+    def _begin_epoch_sums(self) -> None:
+        """Sums of the three losses, and in the fourth place how many steps they are of."""
+        self.unlogged = torch.zeros(4, device=self.accelerator.device)  # since the log's last line
+        self.logged = torch.zeros(4)  # what this epoch's lines were made of
+
+    def _log(self, lr: float, valid: float | None) -> list[float]:
+        """Write a line of log.csv; returns the mean losses over all processes."""
+        sums = self.unlogged[:3] / self.unlogged[3].clamp(min=1)
+        means = self.accelerator.reduce(sums, "mean").tolist()
+        self.logged += self.unlogged.cpu()
+        self.unlogged.zero_()
+        if not all(np.isfinite(means)):
+            raise AgmanError(
+                f"{self.folder}: the loss is not finite at epoch {self.epoch + 1}, "
+                f"step {self.step}; try a lower --lr or --precision no"
+            )
+        if self.main:
+            row = [self.epoch + 1, self.step, lr, *means, "" if valid is None else valid]
+            with open(self.folder / "log.csv", "a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(row)
+        return means
+
+    # ------------------------------------------------------------------ training
+
+    def run(self, after_epoch: Callable[[pd.DataFrame], None] | None = None) -> Run:
+        config = self.config
+        while self.epoch < config.epochs:
+            began = time.perf_counter()
+            self._train_epoch()
+            table = self._validate()
+            valid = headline(table)
+            self._log(self._rate(), valid)
+            losses = (self.logged[:3] / self.logged[3]).tolist()
+            if self.best["valid"] is None or valid > self.best["valid"]:
+                self.best = {
+                    "valid": valid,
+                    "epoch": self.epoch + 1,
+                    "table": table_to_json(table),
+                }
+                self._save_weights("best")
+            self.epoch, self.step = self.epoch + 1, 0
+            self._begin_epoch_sums()
+            self._checkpoint()
+            self._say(losses, table, time.perf_counter() - began)
+            if after_epoch is not None and self.main:
+                after_epoch(read_log(self.folder))
+        return self._finish()
+
+    def _rate(self) -> float:
+        return self.config.lr * self.config.lr_gamma ** (self.epoch // self.config.lr_step)
+
+    def _train_epoch(self) -> None:
+        """The rest of this epoch."""
+        config, device = self.config, self.accelerator.device
+        lr = self._rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.step_module.train()
+        batches = EpochBatches(config, self.pixels, self.index, self.listed, self.epoch, self.part)
+        loader = DataLoader(
+            batches,
+            batch_size=None,
+            sampler=range(self.step, config.steps_per_epoch),
+            num_workers=config.workers,
+        )
+        one = torch.ones((), device=device)
+        title = f"epoch {self.epoch + 1}/{config.epochs}" if self.main else None
+        steps = bar(loader, title, initial=self.step, total=config.steps_per_epoch, unit="step")
+        for batch in steps:
+            if isinstance(batch, AgmanError):
+                raise batch
+            losses = self.step_module(
+                normalize(batch.images.to(device)),
+                batch.attributes.to(device),
+                None if batch.relation is None else batch.relation.to(device),
+            )
+            self.accelerator.backward(losses.total)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.unlogged += torch.stack(
+                [losses.total.detach(), losses.triplet, losses.classification, one]
+            )
+            self.step += 1
+            self.images_seen += len(batch.images) * self.part[1]
+            if self.step == config.steps_per_epoch:
+                continue  # the epoch's end is logged and saved with the validation
+            if self.step % config.log_every == 0:
+                means = self._log(lr, None)
+                steps.set_postfix(loss=f"{means[0]:.3f}", triplet=f"{means[1]:.3f}")
+            if self.step % config.checkpoint_every == 0:
+                self._checkpoint()
+
+    def _validate(self) -> pd.DataFrame:
+        if self.part[1] > 1:  # each process moved its own batch-norm statistics: take the first's
+            from accelerate.utils import broadcast
+
+            broadcast([b for b in self.model.buffers()])
+        return evaluate_model(
+            self.model, self.dataset, "valid", self.pixels, self.accelerator, progress=self.main
+        )
+
+    def _say(self, losses: list[float], table: pd.DataFrame, seconds: float) -> None:
+        if self.main:
+            mean = table.loc["mean"]
+            name = table.columns[0]
+            text = f"triplet {losses[1]:.3f}"
+            if self.model.parts.class_branch:
+                text += f", classification {losses[2]:.3f}"
+            print(
+                f"epoch {self.epoch}/{self.config.epochs}: loss {losses[0]:.3f} ({text}); "
+                f"validation {name} {mean[name]:.2f} (random {mean['random']:.2f}); "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
+
+    def _save_weights(self, which: str) -> None:
+        if self.main:
+            about = model_facts(self.dataset, self.config.image_size, self.config.fit)
+            save_model(self.folder / f"{which}.safetensors", self.model, about)
+
+    def _finish(self) -> Run:
+        self._save_weights("last")
+        report = {
+            "metrics": {
+                "best_epoch": self.best["epoch"],
+                "valid": self.best["table"],
+            },
+            "seed": self.config.seed,
+            "processes": self.part[1],
+            "images_seen": self.images_seen,
+            "seconds": round(self._seconds(), 1),
+            "dataset": dataset_note(self.dataset),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "environment": environment(self.accelerator.device),
+        }
+        if self.main:
+            write_json(self.folder / "report.json", report)
+        self.accelerator.wait_for_everyone()
+        return Run(self.folder, self.config, report)

@@ -1,0 +1,2 @@
+from .convert import prepare as prepare
+from .report import summary as summary

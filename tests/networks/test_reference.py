@@ -1,0 +1,111 @@
+"""Faithful to the published code: outputs for weights that anyone can make again.
+
+`fixtures/agman_r50_a8_s0.npz` holds what the published AG-MAN code computes (its recipe is in the
+docstrings below); the shapes of its state dict are in `fixtures/agman_state_shapes.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, shared
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.networks.published_weights import from_official
+from agman_lib.networks.weights import load_model, save_model
+
+FIXTURES = ROOT / "tests" / "fixtures"
+
+
+def drawn(name: str, shape: list[int], seed: int = 0) -> np.ndarray:
+    key = zlib.crc32(f"{seed}:{name}".encode())
+    return np.random.RandomState(key).standard_normal(shape).astype(np.float32)
+
+
+def published_weights(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
+    """Weights by the recipe of the reference outputs: a draw keyed by the published name."""
+    state = {}
+    for name, shape in shapes.items():
+        r, last = drawn(name, shape), name.split(".")[-1]
+        if last == "num_batches_tracked":
+            value: np.ndarray = np.zeros(shape, np.int64)
+        elif last == "running_mean" or last == "bias":
+            value = 0.1 * r
+        elif last == "running_var":
+            value = np.exp(0.1 * r)
+        elif last in ("w", "w1", "w2"):
+            value = 1 + 0.2 * r
+        elif name.endswith("masks.weight"):
+            value = 0.5 + 0.5 * r
+        elif len(shape) == 1:
+            value = (0.2 if ".bn3." in name else 1) * (1 + 0.1 * r)
+        elif name.endswith("attr_embedding.weight"):
+            value = r
+        else:
+            value = np.sqrt(2 / np.prod(shape[1:])) * r
+        dtype = np.int64 if last == "num_batches_tracked" else np.float32
+        state[name] = torch.from_numpy(np.asarray(value, dtype))
+    return state
+
+
+def reference_input() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(drawn("input", [2, 3, 224, 224])), torch.tensor([0, 7])
+
+
+def check_against(model: torch.nn.Module, expected: dict[str, np.ndarray]) -> None:
+    images, attributes = reference_input()
+    with torch.no_grad():
+        embedding = model(images, attributes).numpy()
+        np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-5, rtol=0)
+        if "attention" in expected:  # the published heat map of AG-MAN is w1 * S
+            spatial = getattr(model.attention, "w1", 1.0) * model.attention_maps(images, attributes)
+            np.testing.assert_allclose(spatial.numpy(), expected["attention"], atol=1e-6, rtol=0)
+        if "attribute_logits" in expected:
+            logits = model.attribute_logits(images).numpy()
+            np.testing.assert_allclose(logits, expected["attribute_logits"], atol=1e-4, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def agman_shapes() -> dict[str, list[int]]:
+    return json.loads((FIXTURES / "agman_state_shapes.json").read_text())
+
+
+def test_agman_computes_what_the_published_code_computes(agman_shapes):
+    model = from_official(published_weights(agman_shapes))
+    with np.load(FIXTURES / "agman_r50_a8_s0.npz") as expected:
+        check_against(model, dict(expected))
+
+
+@pytest.mark.parametrize("name", ["agman", "asen_v2", "asen", "csn"])
+def test_shared_reference(name):
+    shapes = json.loads(shared("reference/state_dict_shapes.json").read_text())[name]
+    model = from_official(published_weights(shapes))
+    with np.load(shared(f"reference/{name}_a8_s0.npz")) as expected:
+        check_against(model, dict(expected))
+    assert model.name == name
+    assert (name == "agman") == ("attribute_logits" in expected.files)
+
+
+def test_a_training_checkpoints_wrapper_is_stripped(agman_shapes, tmp_path):
+    state = published_weights(agman_shapes)
+    wrapped = {f"embeddingnet.{k}": v for k, v in state.items()}
+    one, other = from_official(state), from_official(wrapped)
+    for key, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+    save_model(tmp_path / "agman.safetensors", one, {"source": "published"})
+    loaded, about = load_model(tmp_path / "agman.safetensors")
+    assert about == {"source": "published"}
+    assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in one.state_dict().items())
+
+
+def test_unknown_names_are_refused(agman_shapes):
+    state = published_weights(agman_shapes)
+    del state["masks.weight"]
+    with pytest.raises(AgmanError, match=r"another network .*attention.masks"):
+        from_official(state)
+    with pytest.raises(AgmanError, match="not those of a published"):
+        from_official({"fc.weight": torch.zeros(2, 2)})

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import copy
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.networks.build import build_model
+from agman_lib.training.losses import (
+    LossWeighing,
+    TrainingStep,
+    all_triplets_loss,
+    same_attribute_loss,
+    triplet_loss,
+)
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return functional.normalize(
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1
+    )
+
+
+def test_triplet_loss_equals_the_naive_loop():
+    a, n, p = unit(3, 9, 6)
+    expected = [
+        max(0.0, float(torch.dot(a[i], n[i]) - torch.dot(a[i], p[i]) + 0.2)) for i in range(9)
+    ]
+    assert 0 < sum(e > 0 for e in expected) < 9
+    assert float(triplet_loss(a, n, p, 0.2)) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_all_triplets_loss_equals_the_naive_loop():
+    embedding = unit(10, 6)
+    relation = torch.from_numpy(np.random.default_rng(0).choice([-1, 0, 1], (10, 10)))
+    relation.fill_diagonal_(0)
+    hinges = []
+    for a, p, n in product(range(10), repeat=3):
+        if relation[a, p] == 1 and relation[a, n] == -1:
+            loss = float(embedding[a] @ embedding[n] - embedding[a] @ embedding[p] + 0.2)
+            hinges.append(max(0.0, loss))
+    assert 20 < sum(h > 0 for h in hinges) < len(hinges)
+    found = float(all_triplets_loss(embedding, relation, 0.2))
+    assert found == pytest.approx(np.mean(hinges), abs=1e-6)
+    assert float(all_triplets_loss(embedding, torch.zeros(10, 10))) == 0
+
+
+def test_cosines_are_not_rounded_under_mixed_precision():
+    """In bfloat16 these cosines, all near 1, would be a handful of values 1/256 apart."""
+    embedding = functional.normalize(torch.ones(12, 64) + 0.05 * unit(12, 64), dim=1)
+    relation = torch.from_numpy(np.random.default_rng(0).choice([-1, 1], (12, 12)))
+    relation.fill_diagonal_(0)
+    exact = all_triplets_loss(embedding.double(), relation, 0.0).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(all_triplets_loss(embedding, relation, 0.0), exact)
+        rounded = embedding @ embedding.T
+    assert rounded.dtype == torch.bfloat16  # what the loss must not be made of
+    assert len(rounded.unique()) < 20
+    half = [e.bfloat16() for e in unit(3, 9, 64)]
+    torch.testing.assert_close(triplet_loss(*half), triplet_loss(*(e.float() for e in half)))
+
+
+def test_same_attribute_loss_is_binary_cross_entropy_against_the_attribute():
+    logits, attributes = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]]), torch.tensor([2, 1])
+    p = torch.sigmoid(logits)
+    target = torch.tensor([[0.0, 0, 1], [0, 1, 0]])
+    expected = -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    torch.testing.assert_close(same_attribute_loss(logits, attributes), expected)
+
+
+def test_fixed_weighing_is_the_sum_and_learned_weighing_is_bounded():
+    losses = [torch.tensor(0.3), torch.tensor(0.5)]
+    assert float(LossWeighing("fixed", 2)(losses)) == pytest.approx(0.8)
+    learned = LossWeighing("learned", 2)
+    assert learned(losses).item() == pytest.approx(0.4 + 2 * np.log(2), abs=1e-6)
+    with torch.no_grad():
+        learned.log_variance.copy_(torch.tensor([0.6, -0.4]))
+    variance = np.exp([0.6, -0.4])
+    expected = 0.3 / (2 * variance[0]) + 0.5 / (2 * variance[1]) + np.log(1 + variance).sum()
+    assert learned(losses).item() == pytest.approx(expected, abs=1e-6)
+    optimizer = torch.optim.SGD(learned.parameters(), lr=0.5)
+    for _ in range(300):  # a hinge that has reached 0 must not pull the sum below 0
+        total = learned([torch.tensor(0.0), torch.tensor(0.5)])
+        assert total >= 0
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    assert learned.log_variance[0] < -4 < learned.log_variance[1]
+
+
+def test_separate_passes_move_batch_norm_as_three_passes_do():
+    torch.manual_seed(0)
+    model = build_model("agman", 2, "resnet18")
+    by_hand = copy.deepcopy(model)
+    images, attributes = torch.randn(6, 3, 64, 64), torch.tensor([0, 1, 0, 1, 0, 1])
+    step = TrainingStep(model, passes="separate").train()
+    losses = step(images, attributes)
+    by_hand.train()
+    outputs = [
+        by_hand.forward_train(i, a)
+        for i, a in zip(images.chunk(3), attributes.chunk(3), strict=True)
+    ]
+    a, n, p = (embedding for embedding, _ in outputs)
+    torch.testing.assert_close(losses.triplet, triplet_loss(a, n, p).detach())
+    expected = torch.stack([same_attribute_loss(z, attributes[:2]) for _, z in outputs]).mean()
+    torch.testing.assert_close(losses.classification, expected.detach())
+    for (name, ours), theirs in zip(
+        model.state_dict().items(), by_hand.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    assert model.attention.norm.num_batches_tracked == 3
+
+    joint = TrainingStep(build_model("agman", 2, "resnet18"), passes="joint").train()
+    joint(images, attributes)
+    assert joint.model.attention.norm.num_batches_tracked == 1
+
+
+def test_a_choice_that_is_none_is_refused():
+    with pytest.raises(AgmanError, match="unknown weighing 'learnd'; did you mean 'learned'"):
+        LossWeighing("learnd", 2)
+    with pytest.raises(AgmanError, match="unknown passes 'jiont'; did you mean 'joint'"):
+        TrainingStep(build_model("csn", 2, "resnet18"), passes="jiont")
+
+
+def test_without_a_class_branch_the_loss_is_the_triplet_loss_alone():
+    step = TrainingStep(build_model("asen_v2", 2, "resnet18"), weighing="learned").eval()
+    losses = step(torch.randn(3, 3, 32, 32), torch.tensor([1, 1, 1]))
+    assert float(losses.classification) == 0
+    assert len(step.weighing.log_variance) == 1
+    expected = losses.triplet / 2 + np.log(2)
+    torch.testing.assert_close(losses.total.detach(), expected.to(torch.float32))
