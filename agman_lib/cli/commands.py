@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
 import os
-import re
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from agman_lib import __version__
 from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.cli.gallery import explain, index, search
+from agman_lib.cli.parse import PRESET_HELP, parse, take_preset
 from agman_lib.cli.prepare import PREPARE, Source, prepare_garments
-from agman_lib.training.config import PRESETS, TrainConfig, preset
+from agman_lib.training.config import TrainConfig, preset
 
 HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
 
@@ -174,21 +170,6 @@ def quickstart(out: str = "quickstart", seed: int = 0, threads: int | None = Non
     )
 
 
-def _take_preset(args: list[str]) -> tuple[TrainConfig, list[str]]:
-    """The preset that ``--preset NAME`` names, and the other words."""
-    name, rest = None, []
-    words = iter(args)
-    for word in words:
-        if word == "--preset" or word.startswith("--preset="):
-            name = word.partition("=")[2] or next(words, "")
-        else:
-            rest.append(word)
-    return (TrainConfig() if name is None else preset(name)), rest
-
-
-PRESET_HELP = f"--preset NAME: start from a preset ({', '.join(PRESETS)}); options change it."
-
-
 def _say_first(config: TrainConfig, resume: bool) -> None:
     """What a person should know before `agman train` begins."""
     import torch
@@ -206,14 +187,14 @@ def _say_first(config: TrainConfig, resume: bool) -> None:
 
 
 def _train_command(args: list[str]) -> None:
-    default, rest = _take_preset(args)
+    default, rest = take_preset(args)
     resume = "--resume" in rest
     rest = [word for word in rest if word != "--resume"]
     description = (
         f"Train a network on a prepared folder.\n\n{PRESET_HELP}\n"
         "--resume: go on with the run in --out where it was broken off."
     )
-    config = _parse(TrainConfig, rest, "agman train", default=default, description=description)
+    config = parse(TrainConfig, rest, "agman train", default=default, description=description)
     _say_first(config, resume)
     train(config, resume)
 
@@ -234,12 +215,12 @@ class CompareOptions:
 
 
 def _compare_command(args: list[str]) -> None:
-    default, rest = _take_preset(args)
+    default, rest = take_preset(args)
     description = (
         "Compare networks, or the steps of the ablation, at equal budget over several seeds.\n\n"
         f"{PRESET_HELP} What was broken off goes on; what is finished is not trained again."
     )
-    options = _parse(
+    options = parse(
         CompareOptions,
         rest,
         "agman compare",
@@ -273,28 +254,6 @@ COMMANDS: dict[str, Any] = {
 }
 
 
-def _parse(what: Any, args: Sequence[str], prog: str, **more: Any) -> Any:
-    """tyro's parser, its boxed message turned into one line."""
-    message = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(message):
-            return tyro.cli(what, args=list(args), prog=prog, **more)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise AgmanError(_one_line(message.getvalue(), prog)) from None
-
-
-def _one_line(boxed: str, prog: str) -> str:
-    """What tyro's box says, and the nearest option where it names one."""
-    body, *rest = re.split(r"─{9,}", "\n".join(boxed.splitlines()[1:-1]))
-    text = " ".join(re.sub(r"[│╭╮╰╯]", " ", body).split())
-    near = re.search(r"Perhaps you meant:[│\s]*(--[\w-]+)", "".join(rest))
-    if near:
-        text += f"; did you mean {near[1]}?"
-    return f"{prog}: {text or boxed.strip()}; see {prog} --help"
-
-
 def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(HELP, end="")
@@ -311,7 +270,7 @@ def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
     elif command in (_train_command, _compare_command):
         command(rest)
     else:
-        _parse(command, rest, path)
+        parse(command, rest, path)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -124,8 +124,9 @@ def explain(
     from agman_lib.base.pictures import save_picture
     from agman_lib.base.progress import bar
     from agman_lib.data.dataset import PreparedDataset
+    from agman_lib.explain.explainer import Explainer
     from agman_lib.explain.figures import explanation_row
-    from agman_lib.explain.maps import MAPS, Explainer
+    from agman_lib.explain.maps import MAPS
     from agman_lib.explain.overlays import explanation_grid
 
     if k < 1 or most < 1:

@@ -24,8 +24,8 @@ from agman_lib.comparison.published_scores import published_scores
 from agman_lib.comparison.result import Comparison, comparison_table, write_comparison
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels
-from agman_lib.evaluation.protocol import per_query_scores, random_scores
-from agman_lib.evaluation.report import network_embedder
+from agman_lib.evaluation.embedding import embed
+from agman_lib.evaluation.protocol import pairs_to_embed, per_query_scores, random_scores
 from agman_lib.networks.model import NETWORKS
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.loop import train
@@ -152,8 +152,9 @@ def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray,
     if kept is None or kept["fingerprint"] != dataset.fingerprint:
         config = run.config
         pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
-        embedder = network_embedder(run.model("best"), pixels, title=f"embed {split}")
-        attribute, values = per_query_scores(dataset, split, embedder)
+        pairs = pairs_to_embed(dataset, split)
+        embeddings = embed(run.model("best"), pixels, *pairs, progress=f"embed {split}")
+        attribute, values = per_query_scores(dataset, split, embeddings)
         kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}
         whole = io.BytesIO()
         np.savez(whole, **kept)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from agman_lib.base.cores import usable_cores
 from agman_lib.base.errors import AgmanError
+
+T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 89_000_000
-
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def decode_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
@@ -69,6 +64,35 @@ def decode_image(source: str | Path | bytes, name: str | None = None) -> Image.I
         ) from None
 
 
+def decode_each(
+    paths: Sequence[Path], then: Callable[[Image.Image], T], threads: int | None = None
+) -> Iterator[T | AgmanError]:
+    """What ``then`` makes of each photo, in order; for a photo that cannot be decoded, the error.
+
+    Several decode at once: decoding and resizing release Python's lock.
+
+    Args:
+        then: called with each `decode_image`; it should keep what is needed and not the photo.
+        threads: by default one a core.
+    """
+
+    def one(path: Path) -> T | AgmanError:
+        try:
+            return then(decode_image(path))
+        except AgmanError as error:
+            return error
+
+    threads = min(threads or usable_cores(), len(paths))
+    if threads <= 1:
+        yield from map(one, paths)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(one, paths)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def upright_rgb(image: Image.Image) -> Image.Image:
     """A loaded image of any mode, turned as its EXIF asks, as RGB (see `decode_image`)."""
     return _to_rgb(_upright(image))
@@ -77,10 +101,9 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation asks; a damaged EXIF block counts as none."""
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        return ImageOps.exif_transpose(image)
     except Exception:  # a camera's broken EXIF must not cost the photo
         return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

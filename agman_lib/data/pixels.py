@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +14,13 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
-from agman_lib.base.cores import usable_cores
+from agman_lib.base.errors import AgmanError
 from agman_lib.base.folders import write_whole
 from agman_lib.base.progress import bar
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.images import decode_image
+from agman_lib.data.images import decode_each, decode_image
 
 Fit = Literal["crop", "pad"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,6 +42,27 @@ def fit_image(image: Image.Image, size: int, fit: Fit = "crop") -> np.ndarray:
 
         image = transforms.center_crop(transforms.resize(image, [size]), [size])
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def read_photos(
+    paths: Sequence[Path], size: int, fit: Fit = "crop"
+) -> Iterator[np.ndarray | AgmanError]:
+    """Each photo as `fit_image` gives it, in order, or why it cannot be decoded.
+
+    It uses all cores, but one thread in a loader process, which is one of several.
+    """
+    threads = 1 if get_worker_info() else None
+    return decode_each(paths, partial(fit_image, size=size, fit=fit), threads)
+
+
+def _read_all(paths: Sequence[Path], size: int, fit: Fit) -> np.ndarray:
+    """Photos as uint8 (n, 3, size, size). Raises AgmanError for the first that is not to be had."""
+    out = np.empty((len(paths), 3, size, size), np.uint8)
+    for row, photo in enumerate(read_photos(paths, size, fit)):
+        if isinstance(photo, AgmanError):
+            raise photo
+        out[row] = photo
+    return out
 
 
 def fit_boxes(
@@ -91,10 +113,8 @@ class Pixels:
         """uint8 (n, 3, size, size) of these image indices."""
         if self._cached is not None:
             return torch.from_numpy(self._cached[np.asarray(images)])
-        out = np.empty((len(images), 3, self.size, self.size), np.uint8)
-        for row, image in enumerate(images):
-            out[row] = fit_image(decode_image(self.dataset.paths[image]), self.size, self.fit)
-        return torch.from_numpy(out)
+        paths = [self.dataset.paths[image] for image in images]
+        return torch.from_numpy(_read_all(paths, self.size, self.fit))
 
     def boxes(self, image: int, attribute: int) -> np.ndarray:
         """True regions (R, 4) of an image as `take` shows it, x0, y0, x1, y1; R may be 0."""
@@ -139,34 +159,23 @@ def _fill_all(dataset: PreparedDataset, stem: Path, size: int, fit: Fit) -> Path
             old.unlink()
         np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     write_whole(log, "".join(f"{start}\n" for start in sorted(finished)).encode())
-    chunks = [(i, dataset.paths[i : i + CHUNK]) for i in range(0, shape[0], CHUNK)]
-    _build(partial, log, [c for c in chunks if c[0] not in finished], size, fit)
+    starts = [i for i in range(0, shape[0], CHUNK) if i not in finished]
+    with open(log, "a") as file:
+        for start in bar(starts, f"cache {size} px", unit="chunk"):
+            _fill(partial, start, _read_all(dataset.paths[start : start + CHUNK], size, fit))
+            file.write(f"{start}\n")
+            file.flush()
     return partial
 
 
-def _build(partial: Path, log: Path, todo: list, size: int, fit: Fit) -> None:
-    """Fill the chunks with all cores: decoding and resizing release Python's lock."""
-    with ThreadPoolExecutor(usable_cores()) as pool, open(log, "a") as file:
-        jobs = [pool.submit(_fill, partial, chunk, size, fit) for chunk in todo]
-        try:
-            for job in bar(jobs, f"cache {size} px", unit="chunk"):
-                file.write(f"{job.result()}\n")
-                file.flush()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _fill(partial: Path, chunk: tuple[int, list[Path]], size: int, fit: Fit) -> int:
-    start, paths = chunk
-    pixels = np.stack([fit_image(decode_image(path), size, fit) for path in paths])
+def _fill(partial: Path, start: int, pixels: np.ndarray) -> None:
+    """Write pixels (n, 3, size, size) to their place, on the disk before this returns."""
     # Plain writes: a disk that fills up is an error here, and a crash in a memory map.
     with open(partial, "r+b") as file:
         file.seek(np.load(partial, mmap_mode="r").offset + start * pixels[0].nbytes)
         file.write(pixels.tobytes())
         file.flush()
-        os.fsync(file.fileno())  # on the disk before the log says so
-    return start
+        os.fsync(file.fileno())
 
 
 def _fingerprint(dataset: PreparedDataset) -> str:

@@ -1,5 +1,6 @@
 from .embedding import embed as embed
 from .protocol import Task as Task
+from .protocol import pairs_to_embed as pairs_to_embed
 from .protocol import per_query_scores as per_query_scores
 from .protocol import random_scores as random_scores
 from .protocol import retrieval_table as retrieval_table

@@ -1,4 +1,7 @@
-"""Exact full-ranking retrieval metrics, the random row, and intervals.
+"""The protocol: what is asked of a network on a split, and how its embeddings are scored.
+
+`pairs_to_embed` says which (image, attribute) pairs a split asks for; everything else here takes
+their embeddings, in that order.
 
 For each attribute, each query ranks all candidates labelled for that attribute by cosine. A
 candidate is relevant when it has the query's value of the attribute. Attributes are averaged
@@ -7,7 +10,6 @@ weighted by their number of queries (ASEN's protocol).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,10 +25,8 @@ from agman_lib.evaluation.ranking import (
     query_parts,
     score_rankings,
 )
-from agman_lib.evaluation.ranking import average_precision as average_precision  # offered here
-from agman_lib.evaluation.ranking import recall_at_k as recall_at_k  # offered here
+from agman_lib.evaluation.statistics import bootstrap_means
 
-Embedder = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Relevance = Literal["evaluated", "all"]
 
 
@@ -130,27 +130,41 @@ def score_task(
     )
 
 
+def pairs_to_embed(
+    dataset: PreparedDataset, split: str, relevance: Relevance = "evaluated"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The (image, attribute) pairs whose embeddings score a split: two int64 (L,).
+
+    Retrieval: the queries and the candidates of each attribute in turn. Triplets: every pair once,
+    however many triplets it stands in.
+
+    Raises:
+        AgmanError: as `retrieval_tasks`.
+    """
+    if dataset.protocol == "triplets":
+        pairs = _triplet_pairs(dataset, listed_triplets(dataset, split))[0]
+        return pairs // dataset.n_attributes, pairs % dataset.n_attributes
+    tasks = retrieval_tasks(dataset, split, relevance)
+    images = np.concatenate([np.concatenate([t.query, t.candidate]) for t in tasks])
+    sizes = [len(t.query) + len(t.candidate) for t in tasks]
+    return images, np.repeat([t.attribute for t in tasks], sizes)
+
+
 def score_split(
     dataset: PreparedDataset,
     split: str,
-    embedder: Embedder,
+    embeddings: np.ndarray,
     ks: tuple[int, ...] = (1, 5),
     relevance: Relevance = "evaluated",
 ) -> list[QueryScores]:
     """Per-query scores of every attribute.
 
     Args:
+        embeddings: unit embeddings (L, D) of `pairs_to_embed`.
         relevance: as in `retrieval_tasks`.
-        embedder: (image indices, attribute indices) -> unit embeddings (L, D); asked once.
     """
-    tasks = retrieval_tasks(dataset, split, relevance)
-    images = np.concatenate([np.concatenate([t.query, t.candidate]) for t in tasks])
-    attributes = np.concatenate(
-        [np.full(len(t.query) + len(t.candidate), t.attribute) for t in tasks]
-    )
-    embeddings = embedder(images, attributes)
     scores, start = [], 0
-    for task in tasks:
+    for task in retrieval_tasks(dataset, split, relevance):
         middle = start + len(task.query)
         end = middle + len(task.candidate)
         scores.append(score_task(task, embeddings[start:middle], embeddings[middle:end], ks))
@@ -200,18 +214,15 @@ def _row(scores: QueryScores, samples: np.ndarray, ks: tuple[int, ...]) -> dict[
     return row | {"queries": len(scores.average_precision)}
 
 
-def bootstrap_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Means (n,) of n resamples, with replacement, of values (Q,)."""
-    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n)
-    return counts @ values / len(values)
-
-
-def triplet_accuracy(dataset: PreparedDataset, split: str, embedder: Embedder) -> pd.DataFrame:
+def triplet_accuracy(dataset: PreparedDataset, split: str, embeddings: np.ndarray) -> pd.DataFrame:
     """Share of listed triplets with cos(a, p) > cos(a, n), in percent, per attribute and overall.
 
     Columns: ``accuracy``, ``random`` (50), ``triplets``; the last row, ``mean``, is over triplets.
+
+    Args:
+        embeddings: unit embeddings (L, D) of `pairs_to_embed`.
     """
-    attribute, right = _triplets_right(dataset, split, embedder)
+    attribute, right = _triplets_right(dataset, split, embeddings)
     rows = {}
     for i, name in enumerate(dataset.attribute_names):
         of = right[attribute == i]
@@ -221,31 +232,38 @@ def triplet_accuracy(dataset: PreparedDataset, split: str, embedder: Embedder) -
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _triplets_right(
-    dataset: PreparedDataset, split: str, embedder: Embedder
-) -> tuple[np.ndarray, np.ndarray]:
-    """Attribute (T,) of each listed triplet, and whether cos(a, p) > cos(a, n)."""
-    t: Triplets = listed_triplets(dataset, split)
-    # An image stands in many triplets, in all three places: each of its pairs is embedded once.
+def _triplet_pairs(dataset: PreparedDataset, t: Triplets) -> tuple[np.ndarray, np.ndarray]:
+    """The triplets' pairs as ``image * A + attribute``, each once; and the anchors', negatives'
+    and positives' places (3T,) among them."""
     size = dataset.n_attributes
     places = [i * size + t.attribute for i in (t.anchor, t.negative, t.positive)]
-    pairs, row = np.unique(np.concatenate(places), return_inverse=True)
-    embeddings = embedder(pairs // size, pairs % size)
-    a, n, p = (embeddings[rows] for rows in np.split(row, 3))
+    return np.unique(np.concatenate(places), return_inverse=True)
+
+
+def _triplets_right(
+    dataset: PreparedDataset, split: str, embeddings: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attribute (T,) of each listed triplet, and whether cos(a, p) > cos(a, n)."""
+    t = listed_triplets(dataset, split)
+    places = _triplet_pairs(dataset, t)[1]
+    a, n, p = (embeddings[rows] for rows in np.split(places, 3))
     return t.attribute, (a * p).sum(1) > (a * n).sum(1)
 
 
 def per_query_scores(
-    dataset: PreparedDataset, split: str, embedder: Embedder
+    dataset: PreparedDataset, split: str, embeddings: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attribute index (Q,) and score (Q,) float64 of each query: its AP, or 0 and 1 of a triplet.
 
     Their plain mean is the headline number of the data set's protocol.
+
+    Args:
+        embeddings: unit embeddings (L, D) of `pairs_to_embed`.
     """
     if dataset.protocol == "triplets":
-        attribute, right = _triplets_right(dataset, split, embedder)
+        attribute, right = _triplets_right(dataset, split, embeddings)
         return attribute, right.astype(float)
-    scores = score_split(dataset, split, embedder)
+    scores = score_split(dataset, split, embeddings)
     attribute = np.concatenate([np.full(len(s.average_precision), s.attribute) for s in scores])
     return attribute, np.concatenate([s.average_precision for s in scores])
 

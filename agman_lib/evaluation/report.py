@@ -16,9 +16,9 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Fit, Pixels
 from agman_lib.evaluation.embedding import embed
 from agman_lib.evaluation.protocol import (
-    Embedder,
     Relevance,
     colour_histograms,
+    pairs_to_embed,
     retrieval_table,
     score_split,
     triplet_accuracy,
@@ -56,50 +56,20 @@ def evaluate_model(
     progress: bool = False,
     relevance: Relevance = "evaluated",
 ) -> pd.DataFrame:
-    """The table of `evaluate.retrieval_table`, or of `evaluate.triplet_accuracy` where the data
-    set's protocol is triplets. With an accelerator, its processes share the embedding."""
+    """The table of `retrieval_table`, or of `triplet_accuracy` where the data set's protocol is
+    triplets. With an accelerator, its processes share the embedding."""
+    image, attribute = pairs_to_embed(dataset, split, relevance)
     title = f"embed {split}" if progress else None
-    embedder = network_embedder(model, pixels, accelerator, title)
-    return _score(dataset, split, embedder, relevance)
+    embeddings = embed(model, pixels, image, attribute, progress=title, accelerator=accelerator)
+    return _table(dataset, split, embeddings, relevance)
 
 
-def network_embedder(
-    model: RetrievalModel, pixels: Pixels, accelerator: Any = None, title: str | None = None
-) -> Embedder:
-    """What `evaluate` asks for embeddings; a title gives a progress bar."""
-
-    def embedder(image: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-        return _embed_shared(model, pixels, image, attribute, accelerator, title)
-
-    return embedder
-
-
-def _score(
-    dataset: PreparedDataset, split: str, embedder: Embedder, relevance: Relevance
+def _table(
+    dataset: PreparedDataset, split: str, embeddings: np.ndarray, relevance: Relevance
 ) -> pd.DataFrame:
     if dataset.protocol == "triplets":
-        return triplet_accuracy(dataset, split, embedder)
-    return retrieval_table(dataset, score_split(dataset, split, embedder, relevance=relevance))
-
-
-def _embed_shared(
-    model: RetrievalModel,
-    pixels: Pixels,
-    image: np.ndarray,
-    attribute: np.ndarray,
-    accelerator: Any,
-    title: str | None,
-) -> np.ndarray:
-    if accelerator is None or accelerator.num_processes == 1:
-        return embed(model, pixels, image, attribute, progress=title)
-    from accelerate.utils import gather_object
-
-    mine = np.flatnonzero(image % accelerator.num_processes == accelerator.process_index)
-    part = embed(model, pixels, image[mine], attribute[mine], progress=title)
-    out = np.empty((len(image), model.embedding_size), np.float32)
-    for rows, embeddings in gather_object([(mine, part)]):
-        out[rows] = embeddings
-    return out
+        return triplet_accuracy(dataset, split, embeddings)
+    return retrieval_table(dataset, score_split(dataset, split, embeddings, relevance=relevance))
 
 
 def baseline_tables(
@@ -110,15 +80,12 @@ def baseline_tables(
     relevance: Relevance = "evaluated",
 ) -> dict[str, pd.DataFrame]:
     """The same table for an untrained network and for a colour histogram."""
-
-    def histograms(image: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-        unique, inverse = np.unique(image, return_inverse=True)
-        parts = np.array_split(unique, max(1, len(unique) // 256))
-        return np.concatenate([colour_histograms(pixels.take(p).numpy()) for p in parts])[inverse]
-
+    unique, inverse = np.unique(pairs_to_embed(dataset, split, relevance)[0], return_inverse=True)
+    parts = np.array_split(unique, max(1, len(unique) // 256))
+    colours = np.concatenate([colour_histograms(pixels.take(p).numpy()) for p in parts])
     return {
         "untrained": evaluate_model(untrained, dataset, split, pixels, relevance=relevance),
-        "colour": _score(dataset, split, histograms, relevance),
+        "colour": _table(dataset, split, colours[inverse], relevance),
     }
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from agman_lib.evaluation.protocol import bootstrap_means
-
-# 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
 
 def seed_interval(values: np.ndarray) -> float:
     """Half of the 95 % t interval of the mean of (S,) values; NaN for one."""
+    from scipy.stats import t  # takes a while to import
+
     n = len(values)
     if n < 2:
         return float("nan")
-    t = _T[n - 2] if n - 2 < len(_T) else 1.96 + 2.8 / (n - 1)
-    return float(t * values.std(ddof=1) / n**0.5)
+    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
+
+
+def bootstrap_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Means (n,) of n resamples, with replacement, of values (Q,)."""
+    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n)
+    return counts @ values / len(values)
 
 
 def bootstrap_interval(

@@ -1,3 +1,5 @@
+from .cam import grad_cam as grad_cam
+from .explainer import Explainer as Explainer
 from .figures import attention_figure as attention_figure
 from .figures import explanation_row as explanation_row
 from .figures import retrieval_figure as retrieval_figure
@@ -10,9 +12,7 @@ from .localisation_scores import over_seeds as over_seeds
 from .localisation_scores import reference_rows as reference_rows
 from .localisation_scores import region_mask as region_mask
 from .maps import MAPS as MAPS
-from .maps import Explainer as Explainer
 from .maps import Explanation as Explanation
-from .maps import grad_cam as grad_cam
 from .maps import map_names as map_names
 from .maps import spatial_maps as spatial_maps
 from .overlays import explanation_grid as explanation_grid

@@ -14,7 +14,8 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels, normalize
 from agman_lib.evaluation.embedding import embed
 from agman_lib.evaluation.protocol import Task, retrieval_tasks
-from agman_lib.explain.maps import MAPS, Explainer, Explanation, OpenPhoto, map_names
+from agman_lib.explain.explainer import Explainer, OpenPhoto
+from agman_lib.explain.maps import MAPS, Explanation, map_names
 from agman_lib.explain.overlays import ExplanationRow, channel_bars, overlay
 from agman_lib.explain.plots import (
     AttentionExample,

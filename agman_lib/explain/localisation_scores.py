@@ -30,10 +30,10 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels, normalize
 from agman_lib.evaluation.protocol import retrieval_tasks
 from agman_lib.evaluation.statistics import seed_interval
-from agman_lib.explain.maps import grad_cam, spatial_maps
+from agman_lib.explain.cam import grad_cam
+from agman_lib.explain.maps import spatial_maps
 from agman_lib.explain.overlays import upsample
 from agman_lib.networks.model import RetrievalModel
-from agman_lib.search.files import embed_pixels
 
 THRESHOLD = 0.5
 MEASURES = ("pointing", "energy", "IoU", "energy, others")
@@ -108,13 +108,16 @@ def localise(
     """
     pairs = _pairs(dataset, pixels, split)
     model.eval()
-    rows = []
+    device, rows = next(model.parameters()).device, []
     starts = range(0, len(pairs), batch_size)
     for start in bar(starts, progress, unit="batch"):
         part = pairs[start : start + batch_size]
-        images = normalize(pixels.take(np.array([p.image for p in part])))
-        images = images.to(next(model.parameters()).device)
-        others = embed_pixels(model, [*pixels.take(np.array([p.other for p in part])).numpy()])
+        images, others = (
+            normalize(pixels.take(np.array(which)).to(device))
+            for which in ([p.image for p in part], [p.other for p in part])
+        )
+        with torch.no_grad():
+            others = model.embed_all(others)
         maps = _all_maps(model, images, others)
         for name, heats in maps.items():
             for pair, heat in zip(part, heats, strict=True):
@@ -154,7 +157,7 @@ def _pairs(dataset: PreparedDataset, pixels: Pixels, split: str) -> list[_Pair]:
 
 
 def _all_maps(
-    model: RetrievalModel, images: torch.Tensor, others: np.ndarray
+    model: RetrievalModel, images: torch.Tensor, others: torch.Tensor
 ) -> dict[str, np.ndarray]:
     """Every map of a batch under every attribute, by name: (B, A, h, w)."""
     b, a = others.shape[:2]
@@ -162,10 +165,7 @@ def _all_maps(
     with torch.no_grad():
         attended = model.attend(model.trunk(images), every[None])
     maps = {k: m.cpu().numpy() for k, m in spatial_maps(attended.spatial, attended.gate).items()}
-    cams = [
-        grad_cam(model, images, every[k].expand(b), torch.from_numpy(others[:, k]).to(images))
-        for k in range(a)
-    ]
+    cams = [grad_cam(model, images, every[k].expand(b), others[:, k]) for k in range(a)]
     return maps | {"grad_cam": np.stack(cams, axis=1)}
 
 

@@ -7,7 +7,7 @@ frequent value (``majority``), the features hold the attribute in a form that a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,15 @@ from torch.nn import functional
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Labels
-from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.data.pixels import Pixels
+from agman_lib.evaluation.embedding import each_batch
 from agman_lib.networks.backbone import MultiLevelBackbone
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """What is tried for the ridge penalty, times the mean squared length of a training row."""
-BATCH = 64
 
 
 def level_maps(backbone: MultiLevelBackbone, images: Tensor) -> dict[str, Tensor]:
@@ -44,77 +47,47 @@ def level_maps(backbone: MultiLevelBackbone, images: Tensor) -> dict[str, Tensor
     return maps
 
 
-@torch.no_grad()
 def pooled_features(
     backbone: MultiLevelBackbone, pixels: Pixels, images: np.ndarray, grid: int = 1
 ) -> dict[str, np.ndarray]:
     """The maps of images (n,), averaged over a grid x grid of cells: float32 (n, C, grid, grid).
 
-    A grid of 1 is global average pooling; a map smaller than the grid stays as it is. Evaluation
-    mode for the call, then back as it was.
+    A grid of 1 is global average pooling; a map smaller than the grid stays as it is.
     """
-    device, was_training = next(backbone.parameters()).device, backbone.training
     parts: dict[str, list[np.ndarray]] = {}
-    backbone.eval()
-    try:
-        for start in range(0, len(images), BATCH):
-            batch = normalize(pixels.take(images[start : start + BATCH]).to(device))
-            for level, f in level_maps(backbone, batch).items():
-                cells = min(grid, f.shape[2]), min(grid, f.shape[3])
-                pooled = functional.adaptive_avg_pool2d(f, cells).float().cpu().contiguous()
-                parts.setdefault(level, []).append(pooled.numpy())
-    finally:
-        backbone.train(was_training)
+
+    def work(_: slice, batch: Tensor) -> None:
+        for level, f in level_maps(backbone, batch).items():
+            cells = min(grid, f.shape[2]), min(grid, f.shape[3])
+            pooled = functional.adaptive_avg_pool2d(f, cells).float().cpu().contiguous()
+            parts.setdefault(level, []).append(pooled.numpy())
+
+    each_batch(backbone, len(images), lambda part: pixels.take(images[part]), work)
     return {level: np.concatenate(p) for level, p in parts.items()}
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A fitted linear classifier: ``argmax((x - mean) / scale @ weight + bias)``."""
-
-    mean: np.ndarray  # (d,)
-    scale: np.ndarray  # (d,)
-    weight: np.ndarray  # (d, K)
-    bias: np.ndarray  # (K,)
-    classes: np.ndarray  # (K,)
-    penalty: float  # the one that was chosen, times d
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """The class of each row (n, d) -> (n,)."""
-        scores = (features - self.mean) / self.scale @ self.weight + self.bias
-        return self.classes[scores.argmax(1)]
 
 
 def fit_probe(
     features: np.ndarray, target: np.ndarray, penalties: Sequence[float] = PENALTIES
-) -> Probe:
-    """One-vs-rest least squares with a ridge penalty, on standardised features.
+) -> Pipeline:
+    """A ridge classifier on standardised features, fitted: ``predict`` gives classes.
 
-    The penalty with the smallest leave-one-out squared error is taken (it has a closed form here).
+    Of the penalties the one with the smallest leave-one-out squared error is taken.
 
     Args:
-        features: (n, d), n small (the work grows with n cubed); ``target``: (n,) classes.
+        features: (n, d); ``target``: (n,) classes.
         penalties: tried in turn, each times d, the mean squared length of a standardised row.
+
+    Raises:
+        AgmanError: the target has one class alone.
     """
-    classes, code = np.unique(target, return_inverse=True)
-    if len(classes) < 2:
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(np.unique(target)) < 2:
         raise AgmanError("a probe needs training labels of two classes or more")
-    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    scale = np.where(deviation > 1e-8, deviation, 1.0)
-    x = (features - mean) / scale
-    y = np.eye(len(classes))[code]
-    bias = y.mean(0)
-    s, u = np.linalg.eigh(x @ x.T)  # the n x n form: d may be far larger than n
-    s, rotated, best, chosen = s.clip(0), u.T @ (y - bias), np.inf, 0.0
-    for penalty in (p * x.shape[1] for p in penalties):
-        shrink = s / (s + penalty)
-        leverage = (u**2) @ shrink + 1 / len(y)  # 1/n: the bias is fitted too
-        left_out = (y - bias - u @ (shrink[:, None] * rotated)) / (1 - leverage)[:, None]
-        error = float((left_out**2).mean())
-        if error < best:
-            best, chosen = error, penalty
-    weight = x.T @ (u @ (rotated / (s + chosen)[:, None]))
-    return Probe(mean, scale, weight, bias, classes, chosen)
+    ridge = RidgeClassifierCV(alphas=[p * features.shape[1] for p in penalties])
+    return make_pipeline(StandardScaler(), ridge).fit(features.astype(np.float64), target)
 
 
 def probe_table(

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
-from agman_lib.base.cores import usable_cores
 from agman_lib.base.errors import AgmanError
 from agman_lib.base.folders import whole_folder, write_json, write_whole
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.images import decode_image, upright_rgb
-from agman_lib.data.pixels import fit_image, normalize
 from agman_lib.networks.model import RetrievalModel, without_class_branch
 from agman_lib.networks.weights import load_model, save_model
 
@@ -115,27 +111,6 @@ def decode_photo(photo: Photo) -> Image.Image:
         return upright_rgb(photo)
     except Exception as error:  # as decode_image: a damaged image makes Pillow raise anything
         raise AgmanError(f"image: cannot be decoded ({error}); save it as JPEG or PNG") from None
-
-
-def read_pixels(paths: Sequence[Path], about: dict[str, Any]) -> list[np.ndarray | AgmanError]:
-    """Each file's pixels, uint8 (3, size, size), or why there are none; with all cores."""
-
-    def read(path: Path) -> np.ndarray | AgmanError:
-        try:
-            return fit_image(decode_image(path), about["image_size"], about["fit"])
-        except AgmanError as error:
-            return error
-
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(read, paths))
-
-
-@torch.no_grad()
-def embed_pixels(model: RetrievalModel, pixels: Sequence[np.ndarray]) -> np.ndarray:
-    """Unit embeddings (B, A, D) float32 of B images uint8 (3, H, W), on the network's device."""
-    device = next(model.parameters()).device
-    images = torch.from_numpy(np.stack(pixels)).to(device)
-    return model.embed_all(normalize(images)).float().cpu().numpy()
 
 
 # --------------------------------------------------------------------------- the folder

@@ -32,19 +32,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from agman_lib.base.errors import AgmanError, unknown
-from agman_lib.base.progress import bar
 from agman_lib.data.pixels import fit_image
 from agman_lib.networks.model import RetrievalModel
+from agman_lib.search.embedding import embed_photo, embed_photos
+from agman_lib.search.figure import ranking_figure
 from agman_lib.search.files import (
     SEVERAL,
     Photo,
     Photos,
-    attributes_of,
     decode_photo,
-    embed_pixels,
-    list_photos,
     read_gallery,
-    read_pixels,
     write_gallery,
 )
 
@@ -101,26 +98,7 @@ class Gallery:
             AgmanError: ``about`` does not fit the network, or no photo can be used. Single photos
                 that cannot be decoded are left out and named in ``left_out``.
         """
-        items, root, left_out = list_photos(photos, attributes_of(model, about))
-        model.eval()
-        parts = [np.empty((0, model.n_attributes, model.embedding_size), np.float32)]
-        kept = np.ones(len(items), bool)
-        starts = range(0, len(items), batch_size)
-        for start in bar(starts, "embed" if progress else None, unit="batch"):
-            rows = items.iloc[start : start + batch_size]
-            whole = []
-            for n, one in enumerate(read_pixels([root / p for p in rows["path"]], about)):
-                if isinstance(one, AgmanError):
-                    left_out[rows["image"].iloc[n]], kept[start + n] = str(one), False
-                else:
-                    whole.append(one)
-            if whole:
-                parts.append(embed_pixels(model, whole))
-        if not kept.any():
-            why = next(iter(left_out.values()), "it holds no files")
-            raise AgmanError(f"{root}: no photo that can be used; the first trouble: {why}")
-        items = items[kept].reset_index(drop=True)
-        return cls(model, about, items, np.concatenate(parts), root, left_out)
+        return cls(model, about, *embed_photos(model, about, photos, batch_size, progress))
 
     def save(self, folder: str | Path) -> None:
         """Write the gallery's folder, whole or not at all; the class branch is not kept.
@@ -208,7 +186,7 @@ class Gallery:
             every = query
         else:
             pixels = fit_image(self.photo(query), self.about["image_size"], self.about["fit"])
-            every = embed_pixels(self.model, [pixels])[0]
+            every = embed_photo(self.model, pixels)
         return every if attribute is None else every[self.attribute_index(attribute)]
 
     def search(self, query: Query, attribute: str, k: int = 5) -> pd.DataFrame:
@@ -293,20 +271,10 @@ class Gallery:
             AgmanError: as `search`; a photo to be shown is not where it was.
         """
         names = [attributes] if isinstance(attributes, str) else attributes or self.attribute_names
-        figure = Figure(figsize=(1.2 * k + 1.9, 1.5 * len(names)), layout="constrained")
-        cells = figure.subplots(len(names), k + 1, squeeze=False)
-        for axes in cells.flat:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        for line, name in zip(cells, names, strict=True):
+        rows = []
+        for name in names:
             table = self.search(query, name, k)
-            label = name.replace("_", "\n")
-            line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
             texts = [f"{r.score:.2f} {r.value}".replace("_", " ") for r in table.itertuples()]
             shown: list[Query] = [query, *map(self.row_of, table["image"])]
-            for axes, each, text in zip(line, shown, ["query", *texts], strict=False):
-                picture = self.photo(each)
-                picture.thumbnail((200, 200))
-                axes.imshow(np.asarray(picture))
-                axes.set_title(text, fontsize=8, pad=2)
-        return figure
+            rows.append((name, [self.photo(each) for each in shown], ["query", *texts]))
+        return ranking_figure(rows, k)

@@ -9,7 +9,6 @@ number of loader processes, nor on where a run was broken off and resumed.
 
 from __future__ import annotations
 
-import csv
 import io
 import time
 from collections.abc import Callable
@@ -42,18 +41,16 @@ from agman_lib.networks.weights import (
 )
 from agman_lib.training.batches import EpochBatches
 from agman_lib.training.config import TrainConfig
+from agman_lib.training.log import TrainingLog, read_log
 from agman_lib.training.losses import TrainingStep
 from agman_lib.training.run import (
     Run,
-    check_same_data,
     dataset_note,
+    finished_before,
     initial_model,
     note_begun,
     read_begun,
-    read_log,
 )
-
-LOG_COLUMNS = ["epoch", "step", "lr", "total", "triplet", "classification", "valid"]
 
 
 def train(
@@ -78,44 +75,11 @@ def train(
     if not config.data or not config.out:
         raise AgmanError("options --data and --out are needed: the prepared folder, the run folder")
     dataset = PreparedDataset.load(config.data)
-    if _finished_before(config, dataset, resume):
+    if finished_before(config, dataset, resume):
         return Run.load(config.out)
     accelerator = make_accelerator(config.device, config.precision)
     with repeatable(config.threads, accelerator.device.type == "cpu"):
         return _Training(config, dataset, accelerator).run(after_epoch)
-
-
-def _finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool) -> bool:
-    """Whether the run folder holds this run, finished; refuses to write over anything else."""
-    folder, file = Path(config.out), Path(config.out) / "config.json"
-    if folder.exists() and not folder.is_dir():
-        raise AgmanError(f"{folder}: is a file; choose another --out")
-    if not file.exists():
-        # A run killed while it wrote its first file has left nothing but that, unfinished.
-        if folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
-            raise AgmanError(f"{folder}: is not empty and no run; choose another --out")
-        return False
-    if not resume:
-        raise AgmanError(
-            f"{folder}: holds a run already; go on with --resume, or choose another --out"
-        )
-    finished, before = (folder / "report.json").exists(), TrainConfig.load(file)
-    for name, was in before.result_options.items():
-        now = getattr(config, name)
-        # To open a finished run, this machine need not have the other one's number of cores.
-        if now != was and not (finished and name == "threads"):
-            raise AgmanError(
-                f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
-                "resume with the same"
-            )
-    begun = read_begun(folder)
-    if not begun and (folder / "last.pt").exists():
-        raise AgmanError(
-            f"{folder}: was begun by an earlier version, which did not note on which data; "
-            "train it anew with another --out"
-        )
-    check_same_data(folder, begun, dataset)
-    return finished
 
 
 class _Training:
@@ -149,7 +113,7 @@ class _Training:
         self.model = model
         self.epoch, self.step, self.images_seen = 0, 0, 0
         self.since = time.perf_counter()  # minus the seconds that a run took before it was resumed
-        self._begin_epoch_sums()
+        self.log = TrainingLog(self.folder, accelerator)
         self.best: dict[str, Any] = {"valid": None, "epoch": None, "table": {}}
         if self.main:
             self._open_folder()
@@ -183,10 +147,10 @@ class _Training:
         if not (self.folder / "begun.json").exists():
             note_begun(self.folder, self.dataset, self.part[1])
         if not (self.folder / "last.pt").exists():
-            write_whole(self.folder / "log.csv", (",".join(LOG_COLUMNS) + "\n").encode())
+            self.log.begin_file()
 
     def _checkpoint(self) -> None:
-        unlogged = self.accelerator.gather(self.unlogged[None]).cpu()  # a row a process
+        logged = self.log.state()
         if not self.main:
             return
         scaler = getattr(self.accelerator, "scaler", None)
@@ -199,12 +163,9 @@ class _Training:
             "images_seen": self.images_seen,
             "best": self.best,
             "seconds": self._seconds(),
-            "unlogged": unlogged,
-            "logged": self.logged,
-            "log": (self.folder / "log.csv").read_text(),
         }
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(state | logged, buffer)
         write_whole(self.folder / "last.pt", buffer.getvalue())
 
     def _restore(self) -> None:
@@ -213,38 +174,14 @@ class _Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name in ("epoch", "step", "images_seen", "best", "logged"):
+        for name in ("epoch", "step", "images_seen", "best"):
             setattr(self, name, state[name])
         self.since -= state["seconds"]
-        self.unlogged = state["unlogged"][self.part[0]].to(self.accelerator.device)
-        if self.main:  # what was logged after the checkpoint will be logged again
-            write_whole(self.folder / "log.csv", state["log"].encode())
+        self.log.restore(state)
 
     def _seconds(self) -> float:
         """Seconds of training, those before a break included."""
         return time.perf_counter() - self.since
-
-    def _begin_epoch_sums(self) -> None:
-        """Sums of the three losses, and in the fourth place how many steps they are of."""
-        self.unlogged = torch.zeros(4, device=self.accelerator.device)  # since the log's last line
-        self.logged = torch.zeros(4)  # what this epoch's lines were made of
-
-    def _log(self, lr: float, valid: float | None) -> list[float]:
-        """Write a line of log.csv; returns the mean losses over all processes."""
-        sums = self.unlogged[:3] / self.unlogged[3].clamp(min=1)
-        means = self.accelerator.reduce(sums, "mean").tolist()
-        self.logged += self.unlogged.cpu()
-        self.unlogged.zero_()
-        if not all(np.isfinite(means)):
-            raise AgmanError(
-                f"{self.folder}: the loss is not finite at epoch {self.epoch + 1}, "
-                f"step {self.step}; try a lower --lr or --precision no"
-            )
-        if self.main:
-            row = [self.epoch + 1, self.step, lr, *means, "" if valid is None else valid]
-            with open(self.folder / "log.csv", "a", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerow(row)
-        return means
 
     # ------------------------------------------------------------------ training
 
@@ -255,8 +192,8 @@ class _Training:
             self._train_epoch()
             table = self._validate()
             valid = headline(table)
-            self._log(self._rate(), valid)
-            losses = (self.logged[:3] / self.logged[3]).tolist()
+            self.log.write_line(self.epoch + 1, self.step, self._rate(), valid)
+            losses = self.log.epoch_means()
             if self.best["valid"] is None or valid > self.best["valid"]:
                 self.best = {
                     "valid": valid,
@@ -265,7 +202,7 @@ class _Training:
                 }
                 self._save_weights("best")
             self.epoch, self.step = self.epoch + 1, 0
-            self._begin_epoch_sums()
+            self.log.begin_epoch()
             self._checkpoint()
             self._say(losses, table, time.perf_counter() - began)
             if after_epoch is not None and self.main:
@@ -289,7 +226,6 @@ class _Training:
             sampler=range(self.step, config.steps_per_epoch),
             num_workers=config.workers,
         )
-        one = torch.ones((), device=device)
         title = f"epoch {self.epoch + 1}/{config.epochs}" if self.main else None
         steps = bar(loader, title, initial=self.step, total=config.steps_per_epoch, unit="step")
         for batch in steps:
@@ -303,15 +239,13 @@ class _Training:
             self.accelerator.backward(losses.total)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            self.unlogged += torch.stack(
-                [losses.total.detach(), losses.triplet, losses.classification, one]
-            )
+            self.log.add([losses.total.detach(), losses.triplet, losses.classification])
             self.step += 1
             self.images_seen += len(batch.images) * self.part[1]
             if self.step == config.steps_per_epoch:
                 continue  # the epoch's end is logged and saved with the validation
             if self.step % config.log_every == 0:
-                means = self._log(lr, None)
+                means = self.log.write_line(self.epoch + 1, self.step, lr, None)
                 steps.set_postfix(loss=f"{means[0]:.3f}", triplet=f"{means[1]:.3f}")
             if self.step % config.checkpoint_every == 0:
                 self._checkpoint()

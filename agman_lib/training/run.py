@@ -31,6 +31,7 @@ from agman_lib.networks.build import build_model
 from agman_lib.networks.model import NO_PARTS, Parts, RetrievalModel, from_description
 from agman_lib.networks.weights import load_model
 from agman_lib.training.config import TrainConfig
+from agman_lib.training.log import read_log
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,37 @@ def check_same_data(folder: Path, begun: dict[str, Any], dataset: PreparedDatase
         )
 
 
-def read_log(folder: Path) -> pd.DataFrame:
-    """``log.csv`` of a run folder, finished or not."""
-    return pd.read_csv(folder / "log.csv")
+def finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool) -> bool:
+    """Whether the run folder holds this run, finished; refuses to write over anything else."""
+    folder, file = Path(config.out), Path(config.out) / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise AgmanError(f"{folder}: is a file; choose another --out")
+    if not file.exists():
+        # A run killed while it wrote its first file has left nothing but that, unfinished.
+        if folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
+            raise AgmanError(f"{folder}: is not empty and no run; choose another --out")
+        return False
+    if not resume:
+        raise AgmanError(
+            f"{folder}: holds a run already; go on with --resume, or choose another --out"
+        )
+    finished, before = (folder / "report.json").exists(), TrainConfig.load(file)
+    for name, was in before.result_options.items():
+        now = getattr(config, name)
+        # To open a finished run, this machine need not have the other one's number of cores.
+        if now != was and not (finished and name == "threads"):
+            raise AgmanError(
+                f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
+                "resume with the same"
+            )
+    begun = read_begun(folder)
+    if not begun and (folder / "last.pt").exists():
+        raise AgmanError(
+            f"{folder}: was begun by an earlier version, which did not note on which data; "
+            "train it anew with another --out"
+        )
+    check_same_data(folder, begun, dataset)
+    return finished
 
 
 def initial_model(

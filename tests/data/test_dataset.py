@@ -219,7 +219,7 @@ def test_the_cache_holds_what_resizing_gives_each_time(folder, fit):
 
 
 def test_a_broken_off_cache_goes_on_and_a_broken_image_is_named(folder, monkeypatch):
-    from agman_lib.data import pixels
+    from agman_lib.data import images, pixels
 
     monkeypatch.setattr(pixels, "CHUNK", 10)
     dataset = PreparedDataset.load(folder)
@@ -234,7 +234,7 @@ def test_a_broken_off_cache_goes_on_and_a_broken_image_is_named(folder, monkeypa
     assert not list((folder / "cache").glob("*.npy"))
     read = []
     monkeypatch.setattr(
-        pixels, "decode_image", lambda path: read.append(path.name) or decode_image(path)
+        images, "decode_image", lambda path: read.append(path.name) or decode_image(path)
     )
     # The same name, size and time: only the chunks that were not finished are read.
     image.write_bytes(whole[:200])
@@ -253,7 +253,7 @@ def test_a_broken_off_cache_goes_on_and_a_broken_image_is_named(folder, monkeypa
 
 def build_in_a_process(folder, seen, begun, halfway=None, go=None) -> None:
     """Build the cache chunk by chunk; ``seen`` counts photos, and before the 16th it may wait."""
-    from agman_lib.data import pixels
+    from agman_lib.data import images, pixels
 
     def counted(path: Path):
         seen.value += 1
@@ -262,7 +262,7 @@ def build_in_a_process(folder, seen, begun, halfway=None, go=None) -> None:
             assert go.wait(60)
         return decode_image(path)
 
-    pixels.CHUNK, pixels.usable_cores, pixels.decode_image = 10, lambda: 1, counted
+    pixels.CHUNK, images.usable_cores, images.decode_image = 10, lambda: 1, counted
     dataset = PreparedDataset.load(folder)
     pixels.fit_image(decode_image(dataset.paths[0]), 32)  # what is imported late is there now
     begun.set()

@@ -16,15 +16,14 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.evaluation import protocol as evaluate
 from agman_lib.evaluation import ranking
 from agman_lib.evaluation.protocol import (
-    average_precision,
-    bootstrap_means,
     colour_histograms,
-    expected_average_precision,
-    recall_at_k,
+    pairs_to_embed,
     retrieval_table,
     retrieval_tasks,
     score_split,
 )
+from agman_lib.evaluation.ranking import average_precision, expected_average_precision, recall_at_k
+from agman_lib.evaluation.statistics import bootstrap_means
 
 
 def naive_average_precision(similarity, relevant) -> float:
@@ -173,24 +172,23 @@ def test_memory_does_not_grow_with_the_number_of_candidates():
     assert peaks[1] < 400e6
 
 
-def perfect_embedder(dataset: PreparedDataset):
-    """Embeds an (image, attribute) pair as its true value."""
+def perfect_embeddings(dataset: PreparedDataset) -> np.ndarray:
+    """Each (image, attribute) pair of the test split as its true value."""
     known = dataset.split_labels("test")
     value = dict(zip(zip(known.image, known.attribute, strict=True), known.value, strict=True))
-    return lambda i, a: np.eye(10, dtype=np.float32)[
-        [value[pair] for pair in zip(i, a, strict=True)]
-    ]
+    pairs = zip(*pairs_to_embed(dataset, "test"), strict=True)
+    return np.eye(10, dtype=np.float32)[[value[pair] for pair in pairs]]
 
 
 def test_the_protocol_on_a_perfect_and_on_a_blind_network(squares):
-    table = retrieval_table(squares, score_split(squares, "test", perfect_embedder(squares)))
+    table = retrieval_table(squares, score_split(squares, "test", perfect_embeddings(squares)))
     assert list(table.index) == ["colour", "side", "mean"]
     assert (table[["MAP", "low", "high", "recall@1"]] == 100).all(axis=None)
-    rng = np.random.default_rng(0)
+    rng, n_pairs = np.random.default_rng(0), len(pairs_to_embed(squares, "test")[0])
     blind = [
         retrieval_table(
             squares,
-            score_split(squares, "test", lambda i, a: rng.standard_normal((len(i), 16))),
+            score_split(squares, "test", rng.standard_normal((n_pairs, 16))),
             n_bootstrap=10,
         )
         for _ in range(300)
@@ -309,5 +307,5 @@ def test_recall_is_at_1_and_5_unless_asked_otherwise(squares, monkeypatch):
     assert recall.tolist() == [[q < 1, q < 5] for q in range(9)]
     asked, real = [], evaluate.score_task
     monkeypatch.setattr(evaluate, "score_task", lambda *a: asked.append(a[3]) or real(*a))
-    score_split(squares, "test", perfect_embedder(squares))
+    score_split(squares, "test", perfect_embeddings(squares))
     assert set(asked) == {(1, 5)}

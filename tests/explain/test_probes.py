@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import RidgeClassifierCV
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Labels, PreparedDataset
 from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.evaluation.embedding import each_batch
 from agman_lib.explain import probes
 from agman_lib.explain.probes import fit_probe, level_maps, pooled_features, probe_table
 from agman_lib.networks.backbone import MultiLevelBackbone
@@ -19,39 +21,6 @@ def planted(n: int, d: int, classes: int, noise: float) -> tuple[np.ndarray, np.
     target = rng.integers(classes, size=n)
     signal = np.eye(classes)[target] @ rng.normal(size=(classes, d))
     return (signal + noise * rng.normal(size=(n, d))) * rng.uniform(0.1, 9, d) + 3, target
-
-
-@pytest.mark.parametrize(("d", "classes"), [(12, 2), (12, 4), (90, 4)])
-def test_a_probe_is_scikit_learns_ridge_classifier(d: int, classes: int):
-    x, y = planted(100, d, classes, 2.0)
-    x, new, y = x[:60], x[60:], y[:60]
-    penalties = (1e-3, 1e-2, 1e-1, 1.0)
-    probe = fit_probe(x, y, penalties)
-    reference = RidgeClassifierCV(alphas=[p * d for p in penalties])
-    reference.fit((x - x.mean(0)) / x.std(0), y)
-    assert probe.penalty == pytest.approx(reference.alpha_)
-    found = reference.predict((new - x.mean(0)) / x.std(0))
-    assert len(np.unique(found)) == classes
-    np.testing.assert_array_equal(probe.predict(new), found)
-
-
-def test_leave_one_out_is_the_naive_loop():
-    x, y = planted(30, 40, 3, 3.0)
-    x = (x - x.mean(0)) / x.std(0)
-    errors = []
-    for penalty in (1e-2, 1e-1, 1.0, 10.0):
-        total = 0.0
-        for i in range(len(x)):
-            rest = np.arange(len(x)) != i
-            mean, onehot = x[rest].mean(0), np.eye(3)[y[rest]]
-            gram = (x[rest] - mean).T @ (x[rest] - mean) + penalty * 40 * np.eye(40)
-            weight = np.linalg.solve(gram, (x[rest] - mean).T @ (onehot - onehot.mean(0)))
-            found = (x[i] - mean) @ weight + onehot.mean(0)
-            total += ((found - np.eye(3)[y[i]]) ** 2).sum()
-        errors.append(total)
-    best = (1e-2, 1e-1, 1.0, 10.0)[int(np.argmin(errors))]
-    assert 1e-2 < best < 10.0
-    assert fit_probe(x, y, (1e-2, 1e-1, 1.0, 10.0)).penalty == pytest.approx(best * 40)
 
 
 def test_a_planted_signal_is_found_and_shuffled_labels_are_not():
@@ -89,7 +58,7 @@ def test_level_maps_end_in_what_the_backbone_gives():
 def test_pooled_features_are_means_over_cells(
     squares: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(probes, "BATCH", 2)
+    monkeypatch.setattr(probes, "each_batch", partial(each_batch, batch_size=2))
     torch.manual_seed(0)
     backbone, pixels = MultiLevelBackbone("resnet18", 2), Pixels(squares, 64)
     images = np.array([3, 0, 7])

@@ -17,18 +17,19 @@ from conftest import lively_network as network
 from PIL import Image
 
 from agman_lib.base.errors import AgmanError
-from agman_lib.explain.maps import MAPS, Explainer
+from agman_lib.explain.explainer import Explainer
+from agman_lib.explain.maps import MAPS
 from agman_lib.explain.overlays import overlay
 from agman_lib.networks.build import build_model
 from agman_lib.search.gallery import Gallery
 
 pytest.importorskip("ipywidgets")
 
-from agman_lib.explain.widgets import explorers as widgets
 from agman_lib.explain.widgets import parts as widget_parts
-from agman_lib.explain.widgets.explorers import AttentionExplorer, RetrievalExplorer
+from agman_lib.explain.widgets.attention_explorer import KEPT, AttentionExplorer
 from agman_lib.explain.widgets.panel import WORKING
 from agman_lib.explain.widgets.parts import jpeg, png, uploaded
+from agman_lib.explain.widgets.retrieval_explorer import RetrievalExplorer
 
 
 def pixels(picture: bytes) -> np.ndarray:
@@ -489,7 +490,7 @@ def test_memory_and_hooks_stay_flat_over_500_switches(explorer):
     assert hooks_and_gradients(explorer.gallery.model) == hooks == 0
     assert count_tensors() - tensors < 100
     assert grown < 8e6, f"{grown / 1e6:.1f} MB"
-    assert len(explorer.cams) <= widgets.KEPT
+    assert len(explorer.cams) <= KEPT
 
 
 def count_tensors() -> int:

@@ -1,9 +1,19 @@
 """Interactive explorers for notebooks, a thin shell over `agman_lib.explain` and a gallery.
 
-Nothing imports this room: what it shows can be had without widgets. `explorers` holds what a
-notebook calls, `panel` one network under one attribute, `parts` the controls.
+::
 
-Start with `explorers`.
+    AttentionExplorer(gallery, dataset)
+    AttentionExplorer({"AG-MAN": gallery, "untrained": other}, dataset)
+    RetrievalExplorer(gallery)
+
+Core ipywidgets alone (versions 7 and 8), so that JupyterLab, Notebook 7, VS Code and Colab draw
+them. Pictures go to the browser as PNG and JPEG bytes. Every explorer has ``figure()``: the same
+pictures as a matplotlib figure, for print and for places without widgets.
+
+Nothing imports this room: what it shows can be had without widgets. `attention_explorer` and
+`retrieval_explorer` hold what a notebook calls, `panel` one network under one attribute, `parts`
+the controls. Start with `attention_explorer`: what runs when an attribute button is clicked is
+``Panel.refresh`` in `panel`.
 """
 
 import lazy_loader

@@ -1,2 +1,2 @@
-from .explorers import AttentionExplorer as AttentionExplorer
-from .explorers import RetrievalExplorer as RetrievalExplorer
+from .attention_explorer import AttentionExplorer as AttentionExplorer
+from .retrieval_explorer import RetrievalExplorer as RetrievalExplorer

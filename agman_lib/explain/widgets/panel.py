@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import ipywidgets as w
 import numpy as np
 
+from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.figures import bars_of
-from agman_lib.explain.maps import MAPS, Explainer, OpenPhoto
+from agman_lib.explain.maps import MAPS
 from agman_lib.explain.overlays import overlay
 from agman_lib.explain.widgets.parts import (
     ROWS,

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.explain.maps import Explainer, OpenPhoto
+from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.overlays import mark
 from agman_lib.search.gallery import Gallery, Query
 
