@@ -110,7 +110,7 @@ def lively_network(name: str, n_attributes: int = 7) -> RetrievalModel:
     torch.manual_seed(2)
     model = build_model(name, n_attributes, "resnet18").eval()
     with torch.no_grad():
-        for weight in model.attention.parameters():
+        for weight in model.attribute_head.parameters():
             weight.mul_(1.5)
     model.backbone.offset = OFFSET
     return model

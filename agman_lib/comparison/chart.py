@@ -18,7 +18,7 @@ def comparison_chart(
     """A line for each network: every seed, their mean, and its 95 % interval over queries.
 
     Args:
-        table: `compare.Comparison.table`.
+        table: `result.Comparison.table`.
         of_seeds: the score of each seed of each network, percent.
         random: the random row, percent.
     """

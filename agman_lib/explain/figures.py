@@ -127,7 +127,7 @@ def explanation_row(
     """A photo under an attribute: the picture, the maps over it, and the k nearest of the gallery.
 
     Args:
-        maps: names of `explain.MAPS`; those that the network lacks are left out.
+        maps: names of `maps.MAPS`; those that the network lacks are left out.
         cam: a Grad-CAM map; without it that of the similarity to the nearest other photo.
         regions: draw the true regions, where they are known.
         channels: with the channel attention, where the network has it.

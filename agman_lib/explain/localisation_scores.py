@@ -100,7 +100,7 @@ def localise(
     the query's value, which is the same pair for every network.
 
     Returns:
-        One row a query and map: map (as in `explain.MAPS`), attribute (its name), image (its
+        One row a query and map: map (as in `maps.MAPS`), attribute (its name), image (its
         index), and the `MEASURES`, 0 to 1. Networks without spatial attention have Grad-CAM alone.
 
     Raises:

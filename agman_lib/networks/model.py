@@ -56,7 +56,7 @@ class RetrievalModel(nn.Module):
         backbone: resnet18, resnet34 or resnet50 (published: resnet50).
         parts: which of AG-MAN's parts are on (agman and asen_v2 only).
 
-    The head is the module ``attention``; ``embedding_size`` is D.
+    The head is the module ``attribute_head``; ``embedding_size`` is D.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class RetrievalModel(nn.Module):
             backbone, n_attributes, parts.multi_level, parts.class_branch
         )
         channels = self.backbone.out_channels
-        self.attention: AttributeGuidedAttention | ASENAttention | MaskHead
+        self.attribute_head: AttributeGuidedAttention | ASENAttention | MaskHead
         if name in ("triplet", "csn"):
-            self.attention = MaskHead(channels, n_attributes, masks=name == "csn")
+            self.attribute_head = MaskHead(channels, n_attributes, masks=name == "csn")
         elif name == "asen":
-            self.attention = ASENAttention(channels, n_attributes)
+            self.attribute_head = ASENAttention(channels, n_attributes)
         else:
-            self.attention = AttributeGuidedAttention(
+            self.attribute_head = AttributeGuidedAttention(
                 channels,
                 n_attributes,
                 projected_values=parts.projected_values,
@@ -90,7 +90,7 @@ class RetrievalModel(nn.Module):
                 masks=parts.masks,
                 scalars=parts.scalars,
             )
-        self.embedding_size = self.attention.out_features
+        self.embedding_size = self.attribute_head.out_features
 
     @property
     def description(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class RetrievalModel(nn.Module):
 
     def trunk(self, images: Tensor) -> Features:
         """Everything that does not depend on the attribute; layer4 is not computed."""
-        return self.attention.features(self.backbone(images))
+        return self.attribute_head.features(self.backbone(images))
 
     def attend(self, features: Features, attributes: Tensor) -> Attended:
         """All that the head computes for attributes (B, Q), or (1, Q) for every image alike."""
@@ -116,7 +116,7 @@ class RetrievalModel(nn.Module):
                 f"attribute indices must be 0 to {self.n_attributes - 1}, "
                 f"not {int(attributes.min())} to {int(attributes.max())}"
             )
-        return self.attention(features, attributes)
+        return self.attribute_head(features, attributes)
 
     def head(self, features: Features, attributes: Tensor) -> Tensor:
         """Unit embeddings (B, D) of the trunk's features for one attribute an image (B,)."""
@@ -158,7 +158,7 @@ class RetrievalModel(nn.Module):
         """Embeddings (B, D) and attribute logits (B, A), or None without a class branch."""
         f, x = self.backbone.stages(images)
         logits = self.backbone.classify(x) if self.parts.class_branch else None
-        return self.head(self.attention.features(f), attributes), logits
+        return self.head(self.attribute_head.features(f), attributes), logits
 
 
 def without_class_branch(model: RetrievalModel) -> RetrievalModel:

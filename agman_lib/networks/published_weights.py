@@ -19,27 +19,27 @@ _RESNET = [
     (r"(?:backbonenet|embeddingnet)\.", "backbone."),
 ]
 _AGA = [
-    (r"attr_embedding\.", "attention.attribute_embedding."),
-    (r"attr_transform1\.", "attention.spatial_transform."),
-    (r"attr_transform2\.", "attention.channel_transform."),
-    (r"img_bn1\.", "attention.norm."),
-    (r"sa\.conv1\.", "attention.gate_conv."),
-    (r"conv1\.", "attention.project."),
-    (r"fc1\.", "attention.channel_fc1."),
-    (r"fc2\.", "attention.channel_fc2."),
-    (r"masks\.", "attention.masks."),
-    (r"(w|w1|w2)$", r"attention.\1"),
+    (r"attr_embedding\.", "attribute_head.attribute_embedding."),
+    (r"attr_transform1\.", "attribute_head.spatial_transform."),
+    (r"attr_transform2\.", "attribute_head.channel_transform."),
+    (r"img_bn1\.", "attribute_head.norm."),
+    (r"sa\.conv1\.", "attribute_head.gate_conv."),
+    (r"conv1\.", "attribute_head.project."),
+    (r"fc1\.", "attribute_head.channel_fc1."),
+    (r"fc2\.", "attribute_head.channel_fc2."),
+    (r"masks\.", "attribute_head.masks."),
+    (r"(w|w1|w2)$", r"attribute_head.\1"),
 ]
 _ASEN = [
-    (r"mask_fc1\.", "attention.spatial_attribute."),
-    (r"mask_fc2\.", "attention.channel_attribute."),
-    (r"conv1\.", "attention.project."),
-    (r"conv2\.", "attention.spatial_score."),
-    (r"fc1\.", "attention.channel_fc1."),
-    (r"fc2\.", "attention.channel_fc2."),
-    (r"feature_fc\.", "attention.embed."),
+    (r"mask_fc1\.", "attribute_head.spatial_attribute."),
+    (r"mask_fc2\.", "attribute_head.channel_attribute."),
+    (r"conv1\.", "attribute_head.project."),
+    (r"conv2\.", "attribute_head.spatial_score."),
+    (r"fc1\.", "attribute_head.channel_fc1."),
+    (r"fc2\.", "attribute_head.channel_fc2."),
+    (r"feature_fc\.", "attribute_head.embed."),
 ]
-_CSN = [(r"embed_fc\.", "attention.embed."), (r"masks\.", "attention.masks.")]
+_CSN = [(r"embed_fc\.", "attribute_head.embed."), (r"masks\.", "attribute_head.masks.")]
 # Network -> a name that it alone has (looked for in this order), its names, where A is read off.
 _PUBLISHED = {
     "agman": ("backbonenet.conv1_1.weight", _AGA, ("attr_embedding.weight", 0)),

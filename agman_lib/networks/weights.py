@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.base.folders import write_whole
 from agman_lib.networks.model import RetrievalModel, from_description
 
-FORMAT = "agman-1"
+FORMAT = "agman-2"
 
 
 def save_model(
@@ -86,7 +87,9 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | 
                 f"{path}: not a whole safetensors file ({error}); copy it again"
             ) from None
         header = json.loads(written) if written else None
-        if header is not None and header.get("format") != FORMAT:
+        if header is not None and header.get("format") == "agman-1":  # the head's former name
+            state = {re.sub(r"^attention\.", "attribute_head.", k): v for k, v in state.items()}
+        elif header is not None and header.get("format") != FORMAT:
             raise AgmanError(
                 f"{path}: of format {header.get('format')!r}, and this version reads {FORMAT!r}; "
                 "update agman-lib, or write the file again with this version"
@@ -123,10 +126,10 @@ def load_tensors(path: Path) -> Any:
 _BY_ATTRIBUTE = {
     "backbone.attribute_classifier.weight": 0,
     "backbone.attribute_classifier.bias": 0,
-    "attention.attribute_embedding.weight": 0,
-    "attention.masks.weight": 0,
-    "attention.spatial_attribute.weight": 1,
-    "attention.channel_attribute.weight": 1,
+    "attribute_head.attribute_embedding.weight": 0,
+    "attribute_head.masks.weight": 0,
+    "attribute_head.spatial_attribute.weight": 1,
+    "attribute_head.channel_attribute.weight": 1,
 }
 
 

@@ -86,7 +86,7 @@ class Gallery:
         """Embed photos under every attribute; each goes through the trunk once.
 
         Args:
-            model, about: as `checkpoints.load_model` returns them. The network is put in evaluation
+            model, about: as `networks.load_model` returns them. The network is put in evaluation
                 mode, and used on the device that it is on.
             photos: a prepared data set, whose value names are kept for the attributes that the
                 network knows by the same name; or a folder, searched with its subfolders (hidden

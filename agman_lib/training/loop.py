@@ -89,17 +89,17 @@ class _Training:
         self.config, self.dataset, self.accelerator = config, dataset, accelerator
         self.main = accelerator.is_main_process
         self.folder = Path(config.out)
-        self.part = accelerator.process_index, accelerator.num_processes
-        processes = read_begun(self.folder).get("processes", self.part[1])
-        if processes != self.part[1]:
+        self.rank, self.processes = accelerator.process_index, accelerator.num_processes
+        processes = read_begun(self.folder).get("processes", self.processes)
+        if processes != self.processes:
             raise AgmanError(
-                f"{self.folder}: was begun with {processes} process(es), not {self.part[1]}, and "
+                f"{self.folder}: was begun with {processes} process(es), not {self.processes}, and "
                 "each draws its own batches; resume with as many"
             )
         shared = config.batch_groups if config.sampler == "batch" else config.batch_size
-        if shared % self.part[1]:
+        if shared % self.processes:
             raise AgmanError(
-                f"--batch-size {config.batch_size} does not divide among {self.part[1]} processes"
+                f"--batch-size {config.batch_size} does not divide among {self.processes} processes"
             )
         self._prepare_sampling()
         with accelerator.main_process_first():  # the first fills the caches
@@ -145,7 +145,7 @@ class _Training:
         if not (self.folder / "config.json").exists():
             write_json(self.folder / "config.json", asdict(self.config))
         if not (self.folder / "begun.json").exists():
-            note_begun(self.folder, self.dataset, self.part[1])
+            note_begun(self.folder, self.dataset, self.processes)
         if not (self.folder / "last.pt").exists():
             self.log.begin_file()
 
@@ -219,7 +219,8 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.step_module.train()
-        batches = EpochBatches(config, self.pixels, self.index, self.listed, self.epoch, self.part)
+        share = self.rank, self.processes
+        batches = EpochBatches(config, self.pixels, self.index, self.listed, self.epoch, share)
         loader = DataLoader(
             batches,
             batch_size=None,
@@ -241,7 +242,7 @@ class _Training:
             self.optimizer.zero_grad()
             self.log.add([losses.total.detach(), losses.triplet, losses.classification])
             self.step += 1
-            self.images_seen += len(batch.images) * self.part[1]
+            self.images_seen += len(batch.images) * self.processes
             if self.step == config.steps_per_epoch:
                 continue  # the epoch's end is logged and saved with the validation
             if self.step % config.log_every == 0:
@@ -251,7 +252,7 @@ class _Training:
                 self._checkpoint()
 
     def _validate(self) -> pd.DataFrame:
-        if self.part[1] > 1:  # each process moved its own batch-norm statistics: take the first's
+        if self.processes > 1:  # each process moved its own batch-norm statistics: take the first's
             from accelerate.utils import broadcast
 
             broadcast([b for b in self.model.buffers()])
@@ -286,7 +287,7 @@ class _Training:
                 "valid": self.best["table"],
             },
             "seed": self.config.seed,
-            "processes": self.part[1],
+            "processes": self.processes,
             "images_seen": self.images_seen,
             "seconds": round(self._seconds(), 1),
             "dataset": dataset_note(self.dataset),

@@ -89,7 +89,7 @@ def test_map_names_are_those_that_the_network_has(garments_set):
 def by_hand(model, images, attributes, others) -> np.ndarray:
     """Grad-CAM with nothing but autograd: ReLU(sum_k mean(ds/dF_k) F_k), scaled to 0 … 1."""
     F = model.backbone(images).detach().requires_grad_()
-    embedding = model.head(model.attention.features(F), attributes)
+    embedding = model.head(model.attribute_head.features(F), attributes)
     (gradient,) = torch.autograd.grad((embedding * others).sum(), F)
     maps = torch.relu((gradient.mean((2, 3), keepdim=True) * F).sum(1)).detach().numpy()
     low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
@@ -115,8 +115,8 @@ def test_grad_cam_against_a_gradient_written_down_on_paper():
     """A triplet head with an identity layer: s = <mean F, o> / |mean F|, so ds/dF is known."""
     model = build_model("triplet", 1, "resnet18").eval()
     with torch.no_grad():
-        model.attention.embed.weight.copy_(torch.eye(256))
-        model.attention.embed.bias.zero_()
+        model.attribute_head.embed.weight.copy_(torch.eye(256))
+        model.attribute_head.embed.bias.zero_()
         images = torch.randn(1, 3, SIZE, SIZE)
         F = model.backbone(images)[0].double()
         other = torch.nn.functional.normalize(torch.rand(256, dtype=torch.double), dim=0)

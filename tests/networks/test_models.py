@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -58,7 +59,7 @@ def stage_by_stage(attention: AttributeGuidedAttention, f: torch.Tensor, c: torc
 def test_embed_all_equals_each_attribute_and_the_published_equations(w1, size):
     model = shaken(build_model("agman", 5, "resnet18"))
     with torch.no_grad():
-        model.attention.w1.fill_(w1)
+        model.attribute_head.w1.fill_(w1)
         images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
         single = torch.stack([model(images, torch.full((2,), a)) for a in range(5)], dim=1)
         torch.testing.assert_close(model.embed_all(images), single, atol=1e-5, rtol=0)
@@ -66,7 +67,7 @@ def test_embed_all_equals_each_attribute_and_the_published_equations(w1, size):
         every, f = model.embed_all(images), model.backbone(images)
         for a in range(5):
             attributes = torch.full((2,), a)
-            expected, s = stage_by_stage(model.attention, f, attributes)
+            expected, s = stage_by_stage(model.attribute_head, f, attributes)
             torch.testing.assert_close(every[:, a], expected, atol=1e-10, rtol=0)
             maps = model.attention_maps(images, attributes)
             torch.testing.assert_close(maps, s, atol=1e-12, rtol=0)
@@ -238,11 +239,23 @@ def test_weights_are_copied_to_the_attribute_of_the_same_name(tmp_path, name):
 
 def test_a_file_of_another_format_is_not_guessed_at(tmp_path, monkeypatch):
     file = tmp_path / "newer.safetensors"
-    monkeypatch.setattr("agman_lib.networks.weights.FORMAT", "agman-2")
+    monkeypatch.setattr("agman_lib.networks.weights.FORMAT", "agman-3")
     save_model(file, build_model("csn", 2, "resnet18"))
     monkeypatch.undo()
-    with pytest.raises(AgmanError, match="of format 'agman-2', and this version reads 'agman-1'"):
+    with pytest.raises(AgmanError, match="of format 'agman-3', and this version reads 'agman-2'"):
         load_model(file)
+
+
+def test_a_file_of_the_first_format_still_loads(tmp_path):
+    """It calls the head ``attention``."""
+    model, file = build_model("agman", 2, "resnet18"), tmp_path / "older.safetensors"
+    header = {"format": "agman-1", "network": model.description, "about": {"image_size": 96}}
+    renamed = {k.replace("attribute_head.", "attention."): v for k, v in model.state_dict().items()}
+    assert renamed.keys() != model.state_dict().keys()
+    save_file({k: v.contiguous() for k, v in renamed.items()}, file, {"agman": json.dumps(header)})
+    again, about = load_model(file)
+    assert about == {"image_size": 96}
+    assert all(v.equal(again.state_dict()[k]) for k, v in model.state_dict().items())
 
 
 def test_a_forward_does_not_wait_for_the_device():
@@ -280,6 +293,6 @@ def test_wrong_arguments_are_named(call, message):
 def test_an_all_closed_mask_gives_zeros_not_nan():
     model = build_model("agman", 2, "resnet18").eval()
     with torch.no_grad():
-        model.attention.masks.weight[1].fill_(-1)
+        model.attribute_head.masks.weight[1].fill_(-1)
         embedding = model(torch.randn(1, 3, 32, 32), torch.tensor([1]))
     assert torch.equal(embedding, torch.zeros(1, 512))

@@ -62,7 +62,9 @@ def check_against(model: torch.nn.Module, expected: dict[str, np.ndarray]) -> No
         embedding = model(images, attributes).numpy()
         np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-5, rtol=0)
         if "attention" in expected:  # the published heat map of AG-MAN is w1 * S
-            spatial = getattr(model.attention, "w1", 1.0) * model.attention_maps(images, attributes)
+            spatial = getattr(model.attribute_head, "w1", 1.0) * model.attention_maps(
+                images, attributes
+            )
             np.testing.assert_allclose(spatial.numpy(), expected["attention"], atol=1e-6, rtol=0)
         if "attribute_logits" in expected:
             logits = model.attribute_logits(images).numpy()
@@ -105,7 +107,7 @@ def test_a_training_checkpoints_wrapper_is_stripped(agman_shapes, tmp_path):
 def test_unknown_names_are_refused(agman_shapes):
     state = published_weights(agman_shapes)
     del state["masks.weight"]
-    with pytest.raises(AgmanError, match=r"another network .*attention.masks"):
+    with pytest.raises(AgmanError, match=r"another network .*attribute_head.masks"):
         from_official(state)
     with pytest.raises(AgmanError, match="not those of a published"):
         from_official({"fc.weight": torch.zeros(2, 2)})

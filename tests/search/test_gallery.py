@@ -35,7 +35,7 @@ def network(squares: PreparedDataset) -> tuple[RetrievalModel, dict[str, Any]]:
     torch.manual_seed(3)
     model = build_model("agman", 2, "resnet18")
     with torch.no_grad():
-        model.attention.attribute_embedding.weight.mul_(5)
+        model.attribute_head.attribute_embedding.weight.mul_(5)
     return model.eval(), model_facts(squares, 32, "crop")
 
 

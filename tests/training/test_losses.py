@@ -112,11 +112,11 @@ def test_separate_passes_move_batch_norm_as_three_passes_do():
         model.state_dict().items(), by_hand.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(ours, theirs, msg=name)
-    assert model.attention.norm.num_batches_tracked == 3
+    assert model.attribute_head.norm.num_batches_tracked == 3
 
     joint = TrainingStep(build_model("agman", 2, "resnet18"), passes="joint").train()
     joint(images, attributes)
-    assert joint.model.attention.norm.num_batches_tracked == 1
+    assert joint.model.attribute_head.norm.num_batches_tracked == 1
 
 
 def test_a_choice_that_is_none_is_refused():
