@@ -1,7 +1,13 @@
 # Each target makes .venv when it is missing. Another Python: make PYTHON=python3.12 …
+# PyTorch from an index of its own, as its build for CPUs: make quickstart TORCH_INDEX=ADDRESS
 PYTHON ?= python3
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+# An installed PyTorch is kept, so the project's own installation does not replace it.
+INSTALL = $(if $(TORCH_INDEX),$(PIP) install torch torchvision --index-url $(TORCH_INDEX) &&) \
+    $(PIP) install -e
 
 .PHONY: quickstart lab check test notebooks figures checkpoint address clean
 
@@ -14,6 +20,7 @@ lab: $(VENV)/.lab
 # The fast tests, on two cores; `test` runs them all.
 check: $(VENV)/.test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
@@ -21,6 +28,7 @@ check: $(VENV)/.test
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
@@ -29,8 +37,8 @@ test: $(VENV)/.test
 notebooks: $(VENV)/.test
 	$(BIN)/python notebooks/manage.py run
 
-# The pictures and numbers of the README: from a quickstart of this checkout, and from the
-# committed comparisons.
+# The pictures and numbers of README.md and RESULTS.md: from a quickstart of this checkout, the
+# network that comes with the package, and the committed comparisons.
 figures: quickstart
 	cp quickstart/figures/*.png figures/
 	cp quickstart/run/evaluate-test.json figures/quickstart.json
@@ -51,13 +59,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -e .
+	$(INSTALL) .
 	touch $@
 
 $(VENV)/.lab: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -e '.[lab]'
+	$(INSTALL) '.[lab]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -e '.[test]'
+	$(INSTALL) '.[test]'
 	touch $@

@@ -1,8 +1,16 @@
-"""The committed results: whole, and the numbers that the README prints."""
+"""The committed results: whole, and the numbers that RESULTS.md and the README print.
+
+And what the other documents name: commands, options, presets, files.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
 import re
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +18,30 @@ import pytest
 from conftest import ROOT
 
 from agman_lib import course
+from agman_lib.cli import commands
+from agman_lib.comparison import published_rows
 from agman_lib.comparison.study import ablation_entries
 from agman_lib.evaluation.statistics import seed_interval
 from agman_lib.networks.model import NETWORKS
+from agman_lib.training.config import PRESETS, TrainConfig
 
 COMPARISONS = ["comparison-photos", "comparison-garments", "ablation-garments"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+COMMAND_LINE = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+ROUNDED = 1e-4  # the committed intervals were made with t's quantile rounded to 4.303
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data_prep/*.md")])
+
+
+def one_line(text: str) -> str:
+    return text.replace("\n", " ")
+
+
+def table(text: str, name: str) -> list[list[str]]:
+    """The cells of the table that is marked with a name, without its head."""
+    section = text.split(f"<!-- {name} -->")[1].split("<!--")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
@@ -29,19 +55,18 @@ def test_a_comparison_is_whole(name):
         of_seeds = np.array(r["MAP of each seed"][entry])
         assert len(of_seeds) == len(r["seeds"])
         assert row["MAP"] == pytest.approx(of_seeds.mean())
-        assert row["seeds ±"] == pytest.approx(seed_interval(of_seeds))
+        assert row["seeds ±"] == pytest.approx(seed_interval(of_seeds), rel=ROUNDED)
         assert row["low"] < row["MAP"] < row["high"]
         difference = row["MAP"] - r["table"][r["baseline"]]["MAP"]
         assert row["difference"] == pytest.approx(difference)
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
-def test_the_readme_prints_these_numbers(name):
+def test_a_comparison_is_printed_as_it_is(name):
     r = course.results(name)
-    section = README.split(f"<!-- {name} -->")[1].split("<!--")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| ")]
-    for (entry, row), line in zip(r["table"].items(), lines[2:], strict=True):
-        cells = [c.strip() for c in line.strip("|").split("|")]
+    chance, *printed = table(RESULTS, name)
+    assert chance[:2] == ["random ranking", f"{r['random']['mean']:.1f}"]
+    for (entry, row), cells in zip(r["table"].items(), printed, strict=True):
         assert cells[0].strip("`") == entry
         assert cells[1] == f"{row['MAP']:.1f} ± {row['seeds ±']:.1f}"
         assert cells[2] == f"[{row['low']:.1f}, {row['high']:.1f}]"
@@ -50,40 +75,203 @@ def test_the_readme_prints_these_numbers(name):
                 f"{row['difference']:+.1f} [{row['diff low']:+.1f}, {row['diff high']:+.1f}]"
             )
             assert cells[4] == f"± {row['diff seeds ±']:.1f}"
-    assert f"| random ranking | {r['random']['mean']:.1f} |" in lines[1]
+        assert cells[5:] == [f"{row['parameters'] / 1e6:.1f}", f"{row['seconds']:.0f}"]
 
 
-def test_the_quickstart_of_the_readme_is_the_committed_one():
-    import json
+def test_the_sentences_about_the_comparisons():
+    photos, garments = (course.results(n) for n in COMPARISONS[:2])
+    for r, queries in ((photos, "3,373 test"), (garments, "350 test")):
+        assert f"{r['queries']:,} test" == queries
+        assert queries in one_line(RESULTS)
+        assert f"{r['table']['agman']['images seen']:,.0f} training images" in RESULTS
+    ahead = {
+        name: np.subtract(*(r["MAP of each seed"][n] for n in ("agman", "asen_v2")))
+        for name, r in (("photos", photos), ("garments", garments))
+    }
+    assert "({}, {}, {} by seed".format(*(f"{d:+.1f}" for d in ahead["photos"])) in RESULTS
+    assert "(by {:.1f}, {:.1f} and {:.1f} points)".format(*ahead["garments"]) in RESULTS
+    best = max(photos["MAP of each seed"]["csn"])
+    worst = min(photos["MAP of each seed"]["asen_v2"])
+    assert f"the best CSN run ({best:.1f})" in RESULTS
+    assert f"the worst ASENet_V2 run ({worst:.1f})" in RESULTS
+    *_, before, after = course.results("ablation-garments")["MAP of each seed"].values()
+    added = np.subtract(after, before)
+    assert f"adds {added.min():.0f} to {added.max():.0f} points, in every seed" in one_line(RESULTS)
+    *_, before, _ = course.results("ablation-garments")["table"].values()
+    cost = f"{-before['difference']:.1f} points"
+    assert f"*cost* {cost} (interval over seeds ± {before['diff seeds ±']:.1f})" in one_line(
+        RESULTS
+    )
+    assert f"the other six parts together cost {cost}" in one_line(README)
 
-    table = json.loads((ROOT / "figures" / "quickstart.json").read_text())["metrics"]["table"]
-    for attribute, row in table.items():
-        name = r"\*\*mean\*\*" if attribute == "mean" else attribute
-        text = f"{row['MAP']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
-        assert re.search(rf"\| {name} \| \**{re.escape(text)}", README), attribute
+
+def test_the_readme_prints_both_comparisons():
+    columns = [course.results(f"comparison-{data}") for data in ("garments", "photos")]
+    chance, *printed = table(README, "comparisons")
+    assert chance == ["random ranking", *(f"{r['random']['mean']:.1f}" for r in columns)]
+    assert [cells[0].strip("`") for cells in printed] == list(NETWORKS)
+    for network, cells in zip(NETWORKS, printed, strict=True):
+        rows = [r["table"][network] for r in columns]
+        assert cells[1:] == [f"{row['MAP']:.1f} ± {row['seeds ±']:.1f}" for row in rows]
+    for r in columns:
+        row = r["table"]["agman"]
+        text = f"{row['difference']:+.1f} ± {row['diff seeds ±']:.1f}"
+        assert text in one_line(README)
 
 
-def test_the_localisation_table_is_the_committed_result():
+def test_the_quickstart_is_printed_as_it_is():
+    file = ROOT / "figures" / "quickstart.json"
+    result = json.loads(file.read_text(encoding="utf-8"))["metrics"]["table"]
+    assert list(result)[-1] == "mean"
+    for (attribute, row), cells in zip(result.items(), table(RESULTS, "quickstart"), strict=True):
+        assert cells[0].strip("*") == attribute
+        assert cells[1].strip("*") == f"{row['MAP']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+        rest = [f"{row[c]:.1f}" for c in ("random", "recall@1", "untrained", "colour")]
+        rest.insert(2, str(int(row["queries"])))
+        assert cells[2:] == rest, attribute
+    mean = result["mean"]
+    assert f"MAP of {mean['MAP']:.1f} %" in one_line(README)
+    assert f"random ranking has {mean['random']:.1f} %" in one_line(README)
+
+
+def test_the_localisation_is_printed_as_it_is():
     r = course.results("localisation-garments")
-    section = README.split("<!-- localisation-garments -->")[1].split("<!--")[0]
     names = {"attention": "S", "gate": "gate", "product": "S × gate", "grad_cam": "Grad-CAM"}
     networks = dict(zip(NETWORKS, ("triplet", "CSN", "ASEN", "ASENet_V2", "AG-MAN"), strict=True))
     apart = pd.DataFrame(r["of each seed"])
     assert len(r["seeds"]) >= 3
-    printed = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    printed = table(RESULTS, "localisation-garments")
     trained = [row for row in r["table"] if row["weights"] == "trained"]
-    assert len(printed) == len(trained) + 2
     assert {row["network"] for row in trained} == set(NETWORKS)
-    for row, line in zip(trained, printed[2:], strict=True):
+    for row, cells in zip(trained, printed[2:], strict=True):
         same = apart["weights"].eq("trained") & apart["network"].eq(row["network"])
         of_seeds = apart[same & apart["map"].eq(row["map"])]
-        cells = [f"{networks[row['network']]}: {names[row['map']]}"]
+        expected = [f"{networks[row['network']]}: {names[row['map']]}"]
         for measure in ("energy", "energy, others", "pointing", "IoU"):
             assert row[measure] == pytest.approx(of_seeds[measure].mean(), abs=1e-3)
             interval = seed_interval(of_seeds[measure].to_numpy())
-            assert row[f"{measure} ±"] == pytest.approx(interval, abs=1e-3)
-            cells.append(f"{row[measure]:.1f} ± {row[f'{measure} ±']:.1f}")
-        assert line == f"| {' | '.join(cells)} |"
-    for row, line in zip(r["table"][-2:], printed, strict=False):
+            assert row[f"{measure} ±"] == pytest.approx(interval, rel=ROUNDED, abs=1e-3)
+            expected.append(f"{row[measure]:.1f} ± {row[f'{measure} ±']:.1f}")
+        assert cells == expected
+    for row, cells in zip(r["table"][-2:], printed[:2], strict=True):
         assert row["weights"] == "none"
-        assert f"| {row['energy']:.1f} | {row['energy, others']:.1f} |" in line
+        measures = ("energy", "energy, others", "pointing", "IoU")
+        assert cells[1:] == [f"{row[measure]:.1f}" for measure in measures]
+
+
+def test_the_sentences_about_the_localisation():
+    r = course.results("localisation-garments")
+    apart = pd.DataFrame(r["of each seed"])
+    apart = apart[apart["weights"].eq("trained") & apart["map"].eq("attention")]
+    text = one_line(RESULTS)
+    assert f"the {r['queries']} test queries that have a region" in text
+    energy = apart.pivot_table(index="seed", columns="network", values="energy")
+    further = energy["agman"] - energy["asen_v2"]
+    assert "by {:.1f}, {:.1f} and {:.1f} points".format(*further) in text
+    pointing = apart[apart["network"].eq("agman")].sort_values("seed")["pointing"]
+    centre = r["table"][-1]["pointing"]
+    assert "({:.1f}, {:.1f} and {:.1f} against {:.1f})".format(*pointing, centre) in text
+
+
+def test_the_feature_gap_is_printed_as_it_is():
+    rows = pd.DataFrame(course.results("feature_gap")["rows"])
+    rows = rows[rows["level"].eq("layer3") & rows["pool"].eq("global")]
+    rows = rows.set_index(["extractor", "attribute"])
+    printed = table(RESULTS, "feature-gap")
+    assert [cells[0] for cells in printed] == list(rows.loc["random"].index)
+    for attribute, *cells in printed:
+        found = [rows.loc[e, attribute] for e in ("random", "kinds", "attributes")]
+        assert cells == [f"{row['mean']:.1f} ± {row['sd']:.1f}" for row in found]
+        seeds = [np.array(row["accuracy"]) for row in found]
+        gains = bool((seeds[2] > seeds[1]).all())
+        assert gains == (attribute in ("pattern", "skirt_length", "trouser_length")), attribute
+
+
+def test_the_published_scores_are_printed_as_they_are():
+    expected: dict[str, list[str]] = {}
+    for column, dataset in enumerate(("fashionai", "deepfashion", "zappos50k")):
+        for row in published_rows(dataset):
+            cells = expected.setdefault(row.method, [""] * 3)
+            cells[column] = f"{row.score:.2f} ({row.source})"
+    assert {cells[0]: cells[1:] for cells in table(RESULTS, "published")} == expected
+
+
+# --------------------------------------------------------------------------- other documents
+
+
+def test_every_command_and_option_is_described():
+    known = commands.COMMANDS | {f"prepare {name}": c for name, c in commands.PREPARE.items()}
+    of_runs = [f.name for f in fields(TrainConfig)]
+    own = {
+        "train": ["preset", "resume", *of_runs],
+        "compare": ["preset", *(f.name for f in fields(commands.CompareOptions))],
+    }
+    for name, command in known.items():
+        if name == "prepare":
+            continue
+        section = COMMAND_LINE.split(f"\n### agman {name}\n")[1].split("\n### ")[0]
+        options = own.get(name) or inspect.signature(command).parameters
+        for option in options:
+            if option == "config":  # the options of `agman train`
+                continue
+            dashed = option.replace("_", "-")
+            named = {f"--{dashed}", option.upper(), f"-{option}"}
+            words = set(re.findall(r"-{0,2}[\w-]+", section))
+            assert words & named, f"agman {name}: {option}"
+
+
+def test_the_presets_are_printed_as_they_are():
+    head, *printed = [
+        [cell.strip("` ") for cell in line.strip("|").split("|")]
+        for line in COMMAND_LINE.split("<!-- presets -->")[1].split("<!--")[0].splitlines()
+        if line.startswith("| ")
+    ]
+    assert head[1:] == list(PRESETS)
+    default = TrainConfig()
+    differ = [
+        f.name
+        for f in fields(TrainConfig)
+        if f.name != "workers"  # of this machine's cores
+        and any(getattr(p, f.name) != getattr(default, f.name) for p in PRESETS.values())
+    ]
+    assert [cells[0] for cells in printed] == [f"--{name.replace('_', '-')}" for name in differ]
+    for name, cells in zip(differ, printed, strict=True):
+        words = {True: "yes", False: "no", None: "the network's own"}
+        values = [getattr(p, name) for p in PRESETS.values()]
+        assert cells[1:] == [words.get(v, str(v)) if isinstance(v, bool | None) else str(v)
+                             for v in values]  # fmt: skip
+
+
+def test_the_new_import_paths_are_right():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (`.+`) \| `[\w.]+` \| `([\w.]+)` \|$", text)
+    assert len(rows) > 20
+    for names, room in rows:
+        module = importlib.import_module(room)
+        for name in re.findall(r"`(\w+)`", names):
+            assert hasattr(module, name), f"{room}.{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    text = re.sub(r"(?s)```.*?```", "", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file) if file else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text(encoding="utf-8"))
+            slugs = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in slugs, target
+
+
+def test_files_that_are_named_are_there():
+    pages = [ROOT / name for name in ("README.md", "RESULTS.md", "CONTRIBUTING.md")]
+    pages += ROOT.glob("docs/*.md")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    folders = "agman_lib|data_prep|docs|figures|notebooks|tests"
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]*)`", text))
+    assert len(named) > 10
+    assert [file for file in named if not (ROOT / file).exists()] == []
