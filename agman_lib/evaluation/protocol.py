@@ -46,8 +46,7 @@ class Task:
     @property
     def n_relevant(self) -> np.ndarray:
         """How many relevant candidates each query has (Q,)."""
-        single = self.query_values.sum(1) == 1
-        if single.all() and (self.candidate_values.sum(1) == 1).all():
+        if (self.candidate_values.sum(1) == 1).all():
             return self.query_values @ self.candidate_values.sum(0)
         return np.concatenate(
             [self.relevant(p).sum(1) for p in query_parts(len(self.query), len(self.candidate))]

@@ -28,7 +28,8 @@ class EpochBatches(Dataset):
     """The steps of one epoch, each made from (seed, epoch, step) alone.
 
     Args:
-        part: (rank, number of processes); each process gets its share of every batch.
+        rank: which process this is; each gets its share of every batch.
+        processes: how many there are in all.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class EpochBatches(Dataset):
         index: LabelIndex | None,
         listed: Triplets | None,
         epoch: int,
-        part: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self.config, self.pixels, self.index, self.epoch = config, pixels, index, epoch
-        self.rank, self.world = part
+        self.rank, self.processes = rank, processes
         self.triplets, self.flips = None, None
         rng = np.random.default_rng([config.seed, epoch])
         n = config.steps_per_epoch * config.batch_size
@@ -68,7 +70,7 @@ class EpochBatches(Dataset):
     def _batch(self, step: int) -> Batch:
         if self.triplets is not None and self.flips is not None:
             size = self.config.batch_size
-            rows = np.arange(step * size, (step + 1) * size)[self.rank :: self.world]
+            rows = np.arange(step * size, (step + 1) * size)[self.rank :: self.processes]
             t = self.triplets
             image = np.concatenate([t.anchor[rows], t.negative[rows], t.positive[rows]])
             attribute, relation = np.tile(t.attribute[rows], 3), None
@@ -76,7 +78,7 @@ class EpochBatches(Dataset):
         else:
             assert self.index is not None
             rng = np.random.default_rng([self.config.seed, self.epoch, step, self.rank])
-            groups = self.config.batch_groups // self.world
+            groups = self.config.batch_groups // self.processes
             batch = self.index.draw_batch(
                 groups, self.config.values_per_attribute, self.config.images_per_value, rng
             )

@@ -219,8 +219,8 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.step_module.train()
-        share = self.rank, self.processes
-        batches = EpochBatches(config, self.pixels, self.index, self.listed, self.epoch, share)
+        which = self.epoch, self.rank, self.processes
+        batches = EpochBatches(config, self.pixels, self.index, self.listed, *which)
         loader = DataLoader(
             batches,
             batch_size=None,

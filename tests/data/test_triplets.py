@@ -34,6 +34,7 @@ def test_every_triplet_is_one(rows, negatives):
         assert values_of(rows, a, c) & values_of(rows, p, c)
         assert values_of(rows, n, c)
         assert not values_of(rows, a, c) & values_of(rows, n, c)
+    assert set(triplets.negative) == set(range(90))
 
 
 def test_the_faithful_mode_may_take_a_negative_that_shares_a_value():
@@ -172,5 +173,5 @@ def test_batches_draw_attributes_values_and_images_uniformly_and_none_twice():
 
 def test_no_batch_can_be_drawn_where_no_value_has_two_images():
     alone = LabelIndex(labels([(0, 0, 0), (1, 0, 1), (2, 1, 0)]))
-    with pytest.raises(AgmanError, match="no triplets can be drawn"):
+    with pytest.raises(AgmanError, match="no triplets can be drawn: an attribute needs a value"):
         alone.draw_batch(2, 2, 2, np.random.default_rng(0))

@@ -18,6 +18,7 @@ from agman_lib.evaluation import ranking
 from agman_lib.evaluation.protocol import (
     colour_histograms,
     pairs_to_embed,
+    random_scores,
     retrieval_table,
     retrieval_tasks,
     score_split,
@@ -80,6 +81,13 @@ def test_all_negative_similarities_count_as_any_other():
     expected = (1 / 1 + 2 / 3) / 2
     assert average_precision(similarity, relevant)[0] == pytest.approx(expected, abs=1e-12)
     assert average_precision(similarity + 2, relevant)[0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_similarities_that_differ_by_very_little_are_no_ties(dtype):
+    similarity = np.array([[1e-30, 2e-30, -2e-30, -1e-30]], dtype)
+    for best, relevant in zip((2, 1, 4, 3), np.eye(4, dtype=bool), strict=True):
+        assert average_precision(similarity, relevant[None]) == pytest.approx(1 / best)
 
 
 def test_chunks_do_not_change_anything(monkeypatch):
@@ -195,6 +203,7 @@ def test_the_protocol_on_a_perfect_and_on_a_blind_network(squares):
     ]
     mean = np.mean([t["MAP"].to_numpy() for t in blind], axis=0)
     np.testing.assert_allclose(mean, table["random"], atol=2.0)
+    assert random_scores(squares, "test") == pytest.approx(table["random"].to_dict())
 
 
 def test_the_mean_row_is_weighted_by_queries(squares):
@@ -208,6 +217,16 @@ def test_the_mean_row_is_weighted_by_queries(squares):
     assert table.loc["mean", "recall@1"] == pytest.approx(75)
     assert table.loc["mean", "queries"] == 4
     assert table.loc["side", "low"] == table.loc["side", "high"] == pytest.approx(10)
+
+
+def test_an_interval_holds_the_middle_95_percent_of_the_resampled_means(squares):
+    scores = evaluate.QueryScores(0, np.arange(40) / 40, np.zeros(40), np.zeros((40, 2), bool))
+    table = retrieval_table(squares, [scores], n_bootstrap=4000)
+    draws = np.random.default_rng(7).choice(np.arange(40) / 40, (20_000, 40)).mean(1)
+    for column, share in (("low", 0.025), ("high", 0.975)):
+        # A share of 4,000 draws is known to 0.25 %; one percent further off would be seen.
+        outside = (draws < table.loc["colour", column] / 100).mean()
+        assert outside == pytest.approx(share, abs=0.0075), column
 
 
 def test_the_interval_of_the_mean_is_weighted_by_queries_too(squares):
@@ -250,6 +269,9 @@ def test_relevance_with_several_values_is_whether_the_sets_meet():
     task = evaluate.Task(0, np.arange(2), np.arange(3), query, candidate)
     assert task.relevant(slice(None)).tolist() == [[True, False, True], [False, True, True]]
     assert task.n_relevant.tolist() == [2, 2]
+    two, one = np.array([[True, True, False], [False, True, True]]), np.eye(3, dtype=bool)
+    assert evaluate.Task(0, np.arange(2), np.arange(2), two, two).n_relevant.tolist() == [2, 2]
+    assert evaluate.Task(0, np.arange(2), np.arange(3), two, one).n_relevant.tolist() == [2, 2]
 
 
 def test_relevance_by_all_values_of_an_image(squares):
@@ -261,7 +283,13 @@ def test_relevance_by_all_values_of_an_image(squares):
     extra = more.loc[[first]].assign(value="blue", evaluated=False)
     assert more.loc[first, "attribute"] == "colour"
     assert more.loc[first, "value"] != "blue"
-    several = changed(squares, labels=pd.concat([more, extra], ignore_index=True))
+    # A colour of an image that is labelled for its side says nothing of its side.
+    sided = more[more["attribute"].eq("side") & more["evaluated"].eq(1)].iloc[[-1]]
+    other = "green" if sided["value"].item() == "left" else "red"  # the place of the other side
+    coloured = sided.assign(attribute="colour", value=other, evaluated=False)
+    several = changed(squares, labels=pd.concat([more, extra, coloured], ignore_index=True))
+    sides = [retrieval_tasks(several, "test", how)[1] for how in ("evaluated", "all")]
+    assert (sides[0].candidate_values == sides[1].candidate_values).all()
     one = retrieval_tasks(several, "test")[0]
     every = retrieval_tasks(several, "test", "all")[0]
     row = list(one.query).index(squares.image_index(query))
@@ -285,6 +313,9 @@ def test_colour_histograms():
     assert histograms[0, 48] == 1
     assert histograms[1, 48] == pytest.approx(histograms[1, 0]) == pytest.approx(0.5**0.5)
     shades = np.array([63, 64, 127, 128, 191, 192], np.uint8)  # where the four levels begin
+    pure = np.full((3, 3, 2, 2), 0, np.uint8)
+    pure[range(3), range(3)] = 100  # level 1 in red, green and blue
+    assert colour_histograms(pure).argmax(1).tolist() == [16, 4, 1]
     grey = np.broadcast_to(shades[:, None, None, None], (6, 3, 2, 2))
     assert colour_histograms(grey).argmax(1).tolist() == [0, 21, 21, 42, 42, 63]
 

@@ -5,18 +5,19 @@ import pytest
 import torch
 
 from agman_lib.data.pixels import Pixels
-from agman_lib.data.triplets import LabelIndex
+from agman_lib.data.triplets import LabelIndex, Triplets
 from agman_lib.training.batches import Batch, EpochBatches
 
 
 @pytest.fixture
 def make(squares, tiny):
-    """(step, changes of the config, epoch, part) -> that step's batch of sampler batch."""
+    """(step, changes of the config, epoch, part) -> that step's batch, of values x images."""
     pixels, index = Pixels(squares, 32), LabelIndex(squares.split_labels("train"))
     config = tiny.changed(sampler="batch", values_per_attribute=2, images_per_value=3, batch_size=8)
 
-    def batch(step: int = 0, epoch: int = 0, part=(0, 1), **changes) -> Batch:
-        made = EpochBatches(config.changed(**changes), pixels, index, None, epoch, part)[step]
+    def batch(step: int = 0, epoch: int = 0, part=(), listed=None, **changes) -> Batch:
+        changed = config.changed(**changes)
+        made = EpochBatches(changed, pixels, index, listed, epoch, *part)[step]
         assert isinstance(made, Batch)
         return made
 
@@ -27,11 +28,13 @@ def same(one: Batch, other: Batch) -> bool:
     return one.images.equal(other.images) and one.attributes.equal(other.attributes)
 
 
-def test_the_batch_sampler_mirrors_half_of_the_images_and_where_asked_none(make, squares):
-    plain = torch.cat([make(step, flip=False).images for step in range(20)])
+@pytest.mark.parametrize("sampler", ["batch", "triplets"])
+def test_half_of_the_images_are_mirrored_and_where_asked_none(make, squares, sampler):
+    asked = {"sampler": sampler, "steps_per_epoch": 20}
+    plain = torch.cat([make(step, flip=False, **asked).images for step in range(20)])
     stored = Pixels(squares, 32).take(np.arange(len(squares.images)))
     assert all((stored == image).all(dim=(1, 2, 3)).any() for image in plain)
-    mirrored = torch.cat([make(step).images for step in range(20)])
+    mirrored = torch.cat([make(step, **asked).images for step in range(20)])
     as_stored = np.array([a.equal(b) for a, b in zip(mirrored, plain, strict=True)])
     turned = np.array([a.flip(2).equal(b) for a, b in zip(mirrored, plain, strict=True)])
     assert (as_stored ^ turned).all()
@@ -47,3 +50,40 @@ def test_each_step_epoch_seed_and_process_draws_a_batch_of_its_own_again_and_aga
         assert not any(same(one, other) for other in batches[:i]), asked[i]
     alone, *shares = batches[0], *batches[4:]
     assert [len(share.images) for share in shares] == [len(alone.images) // 2] * 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_epoch_of_listed_triplets_is_the_list_shuffled_in_batches(make, squares, processes):
+    """24 of 10 triplets: the list twice, and four of its third round; anchor, negative, positive.
+
+    The images are told apart by their pixels, and each triplet by its anchor.
+    """
+    number = np.arange(10)
+    listed = Triplets(number, number + 10, number + 20, number % 2)
+    stored = Pixels(squares, 32).take(np.arange(30))
+
+    def numbers(images: torch.Tensor) -> list[int]:
+        found = [
+            (stored == image).all(dim=(1, 2, 3)).nonzero().ravel().tolist() for image in images
+        ]
+        assert all(len(one) == 1 for one in found)
+        return [one[0] for one in found]
+
+    anchors = []
+    for step in range(3):
+        parts = [(rank, processes) for rank in range(processes)] if processes > 1 else [()]
+        asked = {"listed": listed, "steps_per_epoch": 3, "flip": False}
+        shares = [make(step, part=part, **asked) for part in parts]
+        for share in shares:
+            anchor, negative, positive = np.split(np.array(numbers(share.images)), 3)
+            assert len(anchor) == 8 // processes
+            assert (negative == anchor + 10).all()
+            assert (positive == anchor + 20).all()
+            assert share.attributes.tolist() == np.tile(anchor % 2, 3).tolist()
+            assert share.relation is None
+            anchors += anchor.tolist()
+    if processes == 1:
+        rounds = anchors[:10], anchors[10:20], anchors[20:]
+        assert [len(set(r)) for r in rounds] == [10, 10, 4]
+        assert rounds[0] != rounds[1] != sorted(rounds[1])
+    assert sorted(np.bincount(anchors).tolist()) == [2] * 6 + [3] * 4

@@ -32,6 +32,7 @@ def test_triplet_loss_equals_the_naive_loop():
     ]
     assert 0 < sum(e > 0 for e in expected) < 9
     assert float(triplet_loss(a, n, p, 0.2)) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert float(triplet_loss(a, n, p)) == float(triplet_loss(a, n, p, 0.2))
 
 
 def test_all_triplets_loss_equals_the_naive_loop():
@@ -46,6 +47,7 @@ def test_all_triplets_loss_equals_the_naive_loop():
     assert 20 < sum(h > 0 for h in hinges) < len(hinges)
     found = float(all_triplets_loss(embedding, relation, 0.2))
     assert found == pytest.approx(np.mean(hinges), abs=1e-6)
+    assert float(all_triplets_loss(embedding, relation)) == found  # the published margin
     assert float(all_triplets_loss(embedding, torch.zeros(10, 10))) == 0
 
 
