@@ -4,8 +4,8 @@
 
 The same ResNet-18, for each of three seeds: with random weights, trained to name a garment's *kind*
 (object classification), and trained as AG-MAN on attributes, for as many steps of as many images.
-Then linear probes read each attribute, and the kind, off every level. Nine minutes of one core, and
-the same numbers every time on the same build of PyTorch.
+Then linear probes read each attribute, and the kind, off every level. It takes about a quarter of
+an hour on one core, and gives the same numbers every time on the same build of PyTorch.
 """
 
 from __future__ import annotations
