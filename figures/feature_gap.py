@@ -26,7 +26,8 @@ from agman_lib.base.folders import write_json
 from agman_lib.data.dataset import Labels, PreparedDataset
 from agman_lib.data.pixels import Pixels, normalize
 from agman_lib.explain.probes import pooled_features, probe_table
-from agman_lib.networks.backbone import MultiLevelBackbone
+from agman_lib.networks.backbones import build_backbone
+from agman_lib.networks.multi_level_backbone import MultiLevelBackbone
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.loop import train
 from data_prep.garments.dataset import KINDS, prepare
@@ -82,7 +83,7 @@ def with_kinds(labels: Labels, kinds: np.ndarray, attribute: int) -> Labels:
 def new_backbone(seed: int) -> MultiLevelBackbone:
     """A plain ResNet with a classifier of the kinds."""
     torch.manual_seed(seed)
-    backbone = MultiLevelBackbone(CONFIG["backbone"], len(KINDS), multi_level=False)
+    backbone = build_backbone(CONFIG["backbone"], len(KINDS), multi_level=False)
     return backbone.to(memory_format=torch.channels_last)
 
 

@@ -77,12 +77,19 @@ def fit_boxes(
     return boxes * scale + np.array([left, top, left, top])
 
 
-def normalize(pixels: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) -> float32 with ImageNet's mean and deviation, channels last."""
+def normalize(
+    pixels: Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    deviation: Sequence[float] = IMAGENET_STD,
+) -> Tensor:
+    """uint8 (B, 3, H, W) -> float32 in multiples of the deviation from the mean, channels last.
+
+    By default ImageNet's, as ResNets want it. A network's own `normalize` is always right.
+    """
     from torchvision.transforms.v2 import functional as transforms
 
     scaled = transforms.to_dtype(pixels, torch.float32, scale=True)
-    scaled = transforms.normalize(scaled, list(IMAGENET_MEAN), list(IMAGENET_STD))
+    scaled = transforms.normalize(scaled, list(mean), list(deviation))
     return scaled.contiguous(memory_format=torch.channels_last)
 
 

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agman_lib.base.progress import bar
-from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.data.pixels import Pixels
 from agman_lib.networks.model import RetrievalModel
+from agman_lib.networks.multi_level_backbone import MultiLevelBackbone
 
 BATCH = 64
 
 
 @torch.no_grad()
 def each_batch(
-    network: nn.Module,
+    network: RetrievalModel | MultiLevelBackbone,
     n: int,
     take: Callable[[slice], Tensor],
     work: Callable[[slice, Tensor], None],
@@ -41,7 +42,7 @@ def each_batch(
             part = slice(start, min(start + batch_size, n))
             pixels = take(part)
             if len(pixels):
-                work(part, normalize(pixels.to(device)))
+                work(part, network.normalize(pixels.to(device)))
     finally:
         network.train(was_training)
 
@@ -57,8 +58,8 @@ def embed(
 ) -> np.ndarray:
     """Unit embeddings (L, D) float32 of L (image, attribute) pairs.
 
-    Every image goes through the trunk once, whatever the number of its attributes; layer4 is not
-    computed. Memory is that of one batch and the result.
+    Every image goes through the trunk once, whatever the number of its attributes; the last
+    stages are not computed. Memory is that of one batch and the result.
 
     Args:
         image, attribute: int64 (L,).

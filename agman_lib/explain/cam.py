@@ -36,7 +36,7 @@ def grad_cam(
     gradients are ever left on the network itself, and other threads may use it meanwhile.
 
     Args:
-        images: (B, 3, H, W), as `pixels.normalize` gives them.
+        images: (B, 3, H, W), as the network's `normalize` gives them.
         attributes: (B,).
         others: (B, D), unit embeddings of the images that they are compared with; taken as fixed.
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.pixels import Pixels, fit_image, normalize
+from agman_lib.data.pixels import Pixels, fit_image
 from agman_lib.explain.cam import SamePhotoError, grad_cam
 from agman_lib.explain.maps import Explanation, explain, map_names
 from agman_lib.networks.attention import Features
@@ -100,7 +100,7 @@ class Explainer:
     def _input(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) -> (1, 3, H, W) on the network's device."""
         pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-        return normalize(pixels[None].to(next(self.model.parameters()).device))
+        return self.model.normalize(pixels[None].to(next(self.model.parameters()).device))
 
     @property
     def map_names(self) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from agman_lib.base.pictures import save_picture
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.data.pixels import Pixels
 from agman_lib.evaluation.embedding import embed
 from agman_lib.evaluation.protocol import Task, retrieval_tasks
 from agman_lib.explain.explainer import Explainer, OpenPhoto
@@ -67,7 +67,7 @@ def attention_figure(
         raw = pixels.take(images)
         with torch.no_grad():
             attributes = torch.full((len(images),), attribute)
-            maps = model.attention_maps(normalize(raw), attributes).numpy()
+            maps = model.attention_maps(model.normalize(raw), attributes).numpy()
         values = dataset.attributes[attribute].values
         rows[dataset.attributes[attribute].name] = [
             AttentionExample(

@@ -27,7 +27,7 @@ import torch
 from agman_lib.base.errors import AgmanError
 from agman_lib.base.progress import bar
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.data.pixels import Pixels
 from agman_lib.evaluation.protocol import retrieval_tasks
 from agman_lib.evaluation.statistics import seed_interval
 from agman_lib.explain.cam import grad_cam
@@ -113,7 +113,7 @@ def localise(
     for start in bar(starts, progress, unit="batch"):
         part = pairs[start : start + batch_size]
         images, others = (
-            normalize(pixels.take(np.array(which)).to(device))
+            model.normalize(pixels.take(np.array(which)).to(device))
             for which in ([p.image for p in part], [p.other for p in part])
         )
         with torch.no_grad():

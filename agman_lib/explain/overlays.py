@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agman_lib.networks.backbone import STRIDE
+from agman_lib.networks.multi_level_backbone import STRIDE
 
 TRUTH, RIGHT, WRONG = "#00d5ff", "#1a9850", "#d73027"
 BAR, MASK = (76, 114, 176), (221, 132, 82)  # channel attention: blue; masks: orange

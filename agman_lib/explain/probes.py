@@ -19,7 +19,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Labels
 from agman_lib.data.pixels import Pixels
 from agman_lib.evaluation.embedding import each_batch
-from agman_lib.networks.backbone import MultiLevelBackbone
+from agman_lib.networks.multi_level_backbone import MultiLevelBackbone
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -31,19 +31,20 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 def level_maps(backbone: MultiLevelBackbone, images: Tensor) -> dict[str, Tensor]:
     """The feature maps (B, C, h, w) of every level of images (B, 3, H, W), low to high.
 
-    ``layer3+low`` is ``concat(F3, MaxPool(F2))``: what F is made of, before L's 1x1 convolution.
-    ``F`` is there in multi-level backbones, ``layer4`` (of X) where there is a class branch.
+    Each level is a stage of the backbone, by its name. Of a ResNet ``layer3+low`` is ``concat(F3,
+    MaxPool(F2))``: what F is made of, before L's 1x1 convolution. ``F`` is there in multi-level
+    backbones, the stages after stride 16 (of X) where there is a class branch.
     """
-    maps = {"stem": backbone.stem(images)}
-    for low, high in ("stem", "layer1"), ("layer1", "layer2"), ("layer2", "layer3"):
-        maps[high] = getattr(backbone, high)(maps[low])
-    x, low_level = maps["layer3"], functional.max_pool2d(maps["layer2"], 3, stride=2, padding=1)
-    maps["layer3+low"] = torch.cat([x, low_level], dim=1)
+    maps, x = {}, images
+    for level in (*backbone.to_stride_8, *backbone.to_stride_16):
+        maps[level] = x = backbone.run((level,), x)
+    f2, f3 = maps[backbone.to_stride_8[-1]], x
+    maps[f"{level}+low"] = torch.cat([f3, backbone.low_level_pool(f2)], dim=1)
     if backbone.low_level is not None:
-        x = x + backbone.low_level(low_level)
-        maps["F"] = torch.cat([maps["layer3"], x], dim=1)
+        maps["F"], x = backbone.combine(f2, f3)
     if backbone.attribute_classifier is not None:
-        maps["layer4"] = backbone.layer4(x)
+        for level in backbone.rest:
+            maps[level] = x = backbone.run((level,), x)
     return maps
 
 

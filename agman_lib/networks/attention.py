@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agman_lib.networks.backbone import init_conv
+from agman_lib.networks.multi_level_backbone import init_conv
 
 Features = tuple[Tensor, ...]
 """What a network keeps of an image that does not depend on the attribute; each (B, …)."""

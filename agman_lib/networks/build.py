@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from agman_lib.networks.backbone import imagenet_weights
+from agman_lib.networks.imagenet import imagenet_weights
 from agman_lib.networks.model import Parts, RetrievalModel
 from agman_lib.networks.weights import load_weights_into
 
@@ -23,8 +23,8 @@ def build_model(
     Args:
         name: triplet, csn, asen, asen_v2 or agman.
         n_attributes: A.
-        backbone: resnet18, resnet34 or resnet50.
-        weights: None or "none" (random), "imagenet" (torchvision's ``IMAGENET1K_V1`` backbone),
+        backbone: one of `BACKBONES`.
+        weights: None or "none" (random), "imagenet" (`imagenet_weights` in the backbone),
             or the path of a file with the weights of the backbone or of the whole network.
         parts: switches that replace the network's own (an ablation).
         attributes: their names in index order: what a weights file of ours knows of an attribute
@@ -36,7 +36,7 @@ def build_model(
     """
     model = RetrievalModel(name, n_attributes, backbone, parts)
     if weights == "imagenet":
-        model.backbone.load_resnet(imagenet_weights(backbone), "ImageNet weights")
+        model.backbone.load_pretrained(imagenet_weights(backbone), "ImageNet weights")
     elif weights not in (None, "none"):
         note = load_weights_into(model, weights, attributes)
         if note and say is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agman_lib.networks.attention import Attended, Features
-from agman_lib.networks.backbone import init_conv
+from agman_lib.networks.multi_level_backbone import init_conv
 
 
 class MaskHead(nn.Module):

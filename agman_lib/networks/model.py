@@ -7,6 +7,7 @@ Every network answers the same calls (``A`` attributes, ``D`` embedding size)::
     model.attention_maps(images, attributes)      (B, h, w), sums to one over positions
     model.attribute_logits(images)       (B, A), networks with a class branch
     model.forward_train(images, attributes)       (embedding, logits or None), one trunk pass
+    model.normalize(pixels)              uint8 (B, 3, H, W) -> images, as the weights want them
     model.trunk(images) -> features;  model.head(features, attributes) -> embeddings
 """
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.networks.attention import Attended, AttributeGuidedAttention, Features
-from agman_lib.networks.backbone import MultiLevelBackbone
+from agman_lib.networks.backbones import build_backbone
 from agman_lib.networks.heads import ASENAttention, MaskHead
 
 
@@ -53,7 +54,7 @@ class RetrievalModel(nn.Module):
     Args:
         name: one of `NETWORKS`.
         n_attributes: A.
-        backbone: resnet18, resnet34 or resnet50 (published: resnet50).
+        backbone: one of `BACKBONES` (published: resnet50).
         parts: which of AG-MAN's parts are on (agman and asen_v2 only).
 
     The head is the module ``attribute_head``; ``embedding_size`` is D.
@@ -71,7 +72,7 @@ class RetrievalModel(nn.Module):
             raise AgmanError(f"network {name!r} has none of AG-MAN's parts; use agman or asen_v2")
         self.name, self.n_attributes, self.parts = name, n_attributes, parts
         self.backbone_name = backbone
-        self.backbone = MultiLevelBackbone(
+        self.backbone = build_backbone(
             backbone, n_attributes, parts.multi_level, parts.class_branch
         )
         channels = self.backbone.out_channels
@@ -102,8 +103,12 @@ class RetrievalModel(nn.Module):
             "parts": asdict(self.parts),
         }
 
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) -> the float32 images that every other call here takes."""
+        return self.backbone.normalize(pixels)
+
     def trunk(self, images: Tensor) -> Features:
-        """Everything that does not depend on the attribute; layer4 is not computed."""
+        """Everything that does not depend on the attribute; the last stages are not computed."""
         return self.attribute_head.features(self.backbone(images))
 
     def attend(self, features: Features, attributes: Tensor) -> Attended:
@@ -164,7 +169,7 @@ class RetrievalModel(nn.Module):
 def without_class_branch(model: RetrievalModel) -> RetrievalModel:
     """A copy that retrieves with the same embeddings, without what only training needs.
 
-    The class branch (layer4 and its linear layer) is most of a ResNet's weights.
+    The class branch (the last stages and its linear layer) is most of a backbone's weights.
     """
     parts = replace(model.parts, class_branch=False)
     small = RetrievalModel(model.name, model.n_attributes, model.backbone_name, parts)

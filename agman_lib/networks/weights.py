@@ -136,7 +136,7 @@ _BY_ATTRIBUTE = {
 def load_weights_into(
     model: RetrievalModel, path: str | Path, attributes: Sequence[str] | None = None
 ) -> str:
-    """Load a torchvision ResNet into the backbone, or a whole network of the same shape.
+    """Load a pre-trained classifier into the backbone, or a whole network of the same shape.
 
     Args:
         attributes: the model's, by name. What belongs to an attribute is copied to the attribute of
@@ -149,8 +149,8 @@ def load_weights_into(
         AgmanError: the weights are of another network.
     """
     state, header = read_weights(path)
-    if header is None and "conv1.weight" in state and "layer1.0.conv1.weight" in state:
-        model.backbone.load_resnet(state, str(path))
+    if header is None and not any(key.startswith("backbone.") for key in state):
+        model.backbone.load_pretrained(state, str(path))
         return ""
     note, theirs = "", [a["name"] for a in (header or {}).get("about", {}).get("attributes", [])]
     if attributes is not None and theirs:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agman_lib.base.errors import AgmanError
-from agman_lib.data.pixels import normalize, read_photos
+from agman_lib.data.pixels import read_photos
 from agman_lib.evaluation.embedding import each_batch
 from agman_lib.networks.model import RetrievalModel
 from agman_lib.search.files import Photos, attributes_of, list_photos
@@ -59,5 +59,5 @@ def embed_photos(
 def embed_photo(model: RetrievalModel, pixels: np.ndarray) -> np.ndarray:
     """Unit embeddings (A, D) of one photo uint8 (3, H, W)."""
     device = next(model.parameters()).device
-    images = normalize(torch.from_numpy(pixels)[None].to(device))
+    images = model.normalize(torch.from_numpy(pixels)[None].to(device))
     return model.embed_all(images)[0].float().cpu().numpy()

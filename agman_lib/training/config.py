@@ -42,10 +42,13 @@ class TrainConfig:
 
     model: Literal["agman", "asen_v2", "asen", "csn", "triplet"] = "agman"
     """Network."""
-    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
-    """ResNet under it."""
+    backbone: Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0", "convnext_tiny"] = (
+        "resnet50"
+    )
+    """Image classifier under it."""
     weights: str = "none"
-    """Starting weights: none, imagenet (downloaded once), or a file."""
+    """Starting weights: none, imagenet (those of efficientnet_lite0 are installed with the package,
+    those of the others are downloaded once), or a file."""
     class_branch: bool | None = None
     """AG-MAN's same-attribute classification, on or off (an ablation of agman, or a step from
     asen_v2 towards it); None, here and below, is the network's own."""

@@ -26,7 +26,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.base.folders import write_json, write_whole
 from agman_lib.base.progress import bar
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.data.pixels import Pixels
 from agman_lib.data.triplets import LabelIndex, listed_triplets
 from agman_lib.evaluation.report import (
     environment,
@@ -233,7 +233,7 @@ class _Training:
             if isinstance(batch, AgmanError):
                 raise batch
             losses = self.step_module(
-                normalize(batch.images.to(device)),
+                self.model.normalize(batch.images.to(device)),
                 batch.attributes.to(device),
                 None if batch.relation is None else batch.relation.to(device),
             )

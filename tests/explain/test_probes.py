@@ -12,7 +12,7 @@ from agman_lib.data.pixels import Pixels, normalize
 from agman_lib.evaluation.embedding import each_batch
 from agman_lib.explain import probes
 from agman_lib.explain.probes import fit_probe, level_maps, pooled_features, probe_table
-from agman_lib.networks.backbone import MultiLevelBackbone
+from agman_lib.networks.backbones import build_backbone
 
 
 def planted(n: int, d: int, classes: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ def test_a_feature_that_never_changes_does_no_harm_and_one_class_is_refused():
 
 def test_level_maps_end_in_what_the_backbone_gives():
     torch.manual_seed(0)
-    backbone = MultiLevelBackbone("resnet18", 3).eval()
+    backbone = build_backbone("resnet18", 3).eval()
     images = torch.randn(2, 3, 64, 96)
     maps = level_maps(backbone, images)
     f, x = backbone.stages(images)
@@ -51,7 +51,7 @@ def test_level_maps_end_in_what_the_backbone_gives():
     torch.testing.assert_close(logits, backbone.classify(x))
     assert maps["layer1"].shape == (2, 64, 16, 24)
     assert maps["layer3+low"].shape == (2, 384, 4, 6)
-    plain = level_maps(MultiLevelBackbone("resnet18", 3, False, False), images)
+    plain = level_maps(build_backbone("resnet18", 3, False, False), images)
     assert list(plain) == ["stem", "layer1", "layer2", "layer3", "layer3+low"]
 
 
@@ -60,7 +60,7 @@ def test_pooled_features_are_means_over_cells(
 ):
     monkeypatch.setattr(probes, "each_batch", partial(each_batch, batch_size=2))
     torch.manual_seed(0)
-    backbone, pixels = MultiLevelBackbone("resnet18", 2), Pixels(squares, 64)
+    backbone, pixels = build_backbone("resnet18", 2), Pixels(squares, 64)
     images = np.array([3, 0, 7])
     grid = pooled_features(backbone, pixels, images, grid=4)
     assert backbone.training

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.networks.attention import AttributeGuidedAttention, block_masks
-from agman_lib.networks.backbone import MultiLevelBackbone
+from agman_lib.networks.backbones import build_backbone
 from agman_lib.networks.build import build_model
 from agman_lib.networks.model import NETWORKS, Parts, from_description
 from agman_lib.networks.weights import load_model, save_model
@@ -165,7 +165,7 @@ def test_masks_start_as_published():
 
 
 def test_backbone_output_is_f3_beside_f3_plus_low_level():
-    backbone = MultiLevelBackbone("resnet18", 2).eval()
+    backbone = build_backbone("resnet18", 2).eval()
     images = torch.randn(1, 3, 64, 64)
     f, x = backbone.stages(images)
     f2 = backbone.layer2(backbone.layer1(backbone.stem(images)))

@@ -14,7 +14,9 @@ from PIL import Image
 from agman_lib.data.pixels import Pixels
 from agman_lib.explain import localisation_scores as localisation
 from agman_lib.explain.overlays import overlay, upsample
-from agman_lib.networks.backbone import BACKBONES, OFFSETS, STRIDE, MultiLevelBackbone
+from agman_lib.networks.backbones import BACKBONES, build_backbone
+from agman_lib.networks.imagenet import imagenet_weights
+from agman_lib.networks.multi_level_backbone import STRIDE
 
 CELL = (2, 3)  # row and column of the one cell that is hot
 
@@ -31,7 +33,9 @@ def looks_from(name: str, seed: int, size: int = 320, n: int = 4) -> np.ndarray:
     The centre of the squared gradient of a random mix of a position's channels by the pixels.
     """
     torch.manual_seed(seed)
-    backbone = MultiLevelBackbone(name, class_branch=False).eval().requires_grad_(False)
+    backbone = build_backbone(name, class_branch=False).eval().requires_grad_(False)
+    if name == "efficientnet_lite0":  # whose weights lean to one side
+        backbone.load_pretrained(imagenet_weights(name), name)
     images = torch.randn(n, 3, size, size, requires_grad=True)
     cells = torch.randint(8, size // STRIDE - 8, (n, 2))
     picture = torch.arange(n)
@@ -47,8 +51,7 @@ def looks_from(name: str, seed: int, size: int = 320, n: int = 4) -> np.ndarray:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_gradient_by_the_pixels_is_centred_where_the_offset_says(name):
     measured = np.concatenate([looks_from(name, seed) for seed in range(2)])
-    np.testing.assert_allclose(measured.mean(0), OFFSETS[name], atol=2)
-    assert MultiLevelBackbone(name).offset == OFFSETS[name]
+    np.testing.assert_allclose(measured.mean(0), BACKBONES[name].offset, atol=2)
 
 
 @pytest.mark.parametrize("offset", [0.0, 5.0, 7.5])

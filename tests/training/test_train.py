@@ -20,6 +20,7 @@ from agman_lib.cli.commands import main
 from agman_lib.training.batches import EpochBatches
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.loop import train
+from agman_lib.training.losses import TrainingStep
 from agman_lib.training.run import evaluate_run
 
 # Runs are made in processes of their own, forked before this one has computed anything with
@@ -146,16 +147,14 @@ def test_a_run_folder_is_not_written_over(finished, tmp_path):
 
 def break_off(config: TrainConfig, monkeypatch, after: int) -> None:
     """Train, and stop before the step after ``after`` steps of this process."""
-    from agman_lib.training import loop as module
+    steps, real = iter(range(after)), TrainingStep.forward
 
-    steps, real = iter(range(after)), module.normalize
-
-    def stop_or_go(images):
+    def stop_or_go(*inputs):
         if next(steps, None) is None:
             raise KeyboardInterrupt
-        return real(images)
+        return real(*inputs)
 
-    monkeypatch.setattr(module, "normalize", stop_or_go)
+    monkeypatch.setattr(TrainingStep, "forward", stop_or_go)
     with pytest.raises(KeyboardInterrupt):
         train(config, resume=True)
     monkeypatch.undo()

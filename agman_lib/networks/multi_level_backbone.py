@@ -1,0 +1,153 @@
+"""The extractor: an image classifier, enriched with low-level features, and its class branch.
+
+Letters follow the paper's steps as the published code computes them (``backbonenet.*``):
+``F2``, ``F3`` are the classifier's maps at strides 8 and 16 (a ResNet's ``layer2``, ``layer3``);
+``L`` is the low-level projection; ``X = F3 + L``; the extractor's output is ``F = concat(F3, X)``.
+
+What a particular classifier adds to this, `networks.backbones` says.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.data.pixels import IMAGENET_MEAN, IMAGENET_STD, normalize
+
+STRIDE = 16
+"""Pixels of the input from one position of ``F`` to the next, in height and in width."""
+
+
+def init_conv(conv: nn.Conv2d) -> nn.Conv2d:
+    """Start a new convolution at N(0, sqrt(2 / (k*k*out_channels))), as the published code does."""
+    k, out = conv.kernel_size[0], conv.out_channels
+    nn.init.normal_(conv.weight, 0.0, math.sqrt(2.0 / (k * k * out)))
+    return conv
+
+
+class MultiLevelBackbone(nn.Module):
+    """The stages of an image classifier with two of AG-MAN's three answers to the feature gap.
+
+    A subclass is one family of classifiers. It makes the stages as modules (`_make_stages`), names
+    them in the order in which they run, and says how its weights want their input and where its
+    positions look. `build_backbone` makes one by name.
+
+    Args:
+        name: as in `BACKBONES`.
+        n_attributes: A, the classes of the same-attribute classification.
+        multi_level: add the low-level projection (paper: multi-level backbone).
+        class_branch: add the last stages and the linear layer that classifies which attribute an
+            image is labelled for (paper: same-attribute classification).
+
+    A part that is off has no parameters. ``out_channels`` is the width of F, ``c3`` that of F3.
+    """
+
+    to_stride_8: tuple[str, ...]
+    """The stages, by name, that lead from images to F2; then those to F3, and the rest."""
+    to_stride_16: tuple[str, ...]
+    rest: tuple[str, ...]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Of red, green and blue, 0 to 1, in the input that the weights were trained with."""
+    deviation: tuple[float, float, float] = IMAGENET_STD
+    offset: float
+    """Where positions look: position i is centred at the pixel of index 16 i + offset.
+
+    The centre of the pixels that it depends on, away from the border; towards the border the
+    padding pushes it inwards.
+    """
+
+    def __init__(
+        self, name: str, n_attributes: int = 1, multi_level: bool = True, class_branch: bool = True
+    ) -> None:
+        super().__init__()
+        c2, self.c3, c4 = self._make_stages(name, class_branch)
+        self.out_channels = 2 * self.c3 if multi_level else self.c3
+        self.low_level = None
+        self.low_level_pool = self._make_pool()
+        if multi_level:
+            self.low_level = init_conv(nn.Conv2d(c2, self.c3, 1))
+        self.attribute_classifier = None
+        if class_branch:
+            self.attribute_classifier = nn.Linear(c4, n_attributes)
+
+    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
+        """Make the modules that the stages name, and return the channels of F2, F3 and the rest."""
+        raise NotImplementedError
+
+    def _make_pool(self) -> nn.Module:
+        """The max-pooling from stride 8 to 16, centred as the classifier's own layers are."""
+        return nn.MaxPool2d(3, stride=2, padding=1)
+
+    def _translated(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A pre-trained classifier's weights under the names of our stages."""
+        raise NotImplementedError
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) -> the float32 input that these weights were trained with."""
+        return normalize(pixels, self.mean, self.deviation)
+
+    def run(self, stages: tuple[str, ...], x: Tensor) -> Tensor:
+        """A map after some of the stages, one after the other."""
+        for stage in stages:
+            x = getattr(self, stage)(x)
+        return x
+
+    def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """``F`` (B, out_channels, H/16, W/16) and ``X`` (B, C3, H/16, W/16) of (B, 3, H, W)."""
+        return self.combine(*self.levels(images))
+
+    def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """``F2`` (B, C2, H/8, W/8) and ``F3`` (B, C3, H/16, W/16) of images (B, 3, H, W)."""
+        if images.ndim != 4 or images.shape[1] != 3 or any(s % 32 for s in images.shape[2:]):
+            raise AgmanError(
+                f"images must be (B, 3, H, W) with H and W multiples of 32, "
+                f"not {tuple(images.shape)}"
+            )
+        f2 = self.run(self.to_stride_8, images)
+        return f2, self.run(self.to_stride_16, f2)
+
+    def combine(self, f2: Tensor, f3: Tensor) -> tuple[Tensor, Tensor]:
+        """``F`` and ``X``, as `stages` gives them, of the two `levels`."""
+        if self.low_level is None:
+            return f3, f3
+        x = f3 + self.low_level(self.low_level_pool(f2))
+        return torch.cat([f3, x], dim=1), x
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``F`` alone: what retrieval needs; the rest of the classifier is not computed."""
+        return self.stages(images)[0]
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Attribute logits (B, A) from ``X``: which attribute an image is labelled for.
+
+        The last map is pooled globally, which is the published AvgPool7 at 224 pixels.
+        """
+        if self.attribute_classifier is None:
+            raise AgmanError("this network was built without the class branch")
+        return self.attribute_classifier(self.run(self.rest, x).mean(dim=(2, 3)))
+
+    def load_pretrained(self, state: dict[str, Tensor], where: str) -> None:
+        """Copy the weights of a whole classifier of this kind, as its publisher names them.
+
+        Its 1000-class layer is left out, and the last stages where there is no class branch. Batch
+        norm's counters ``num_batches_tracked`` may be missing, as in files older than PyTorch
+        0.4.1; no result depends on them.
+
+        Raises:
+            AgmanError: a weight is missing or has another shape (another classifier).
+        """
+        own = self.state_dict()
+        wanted = {k: v for k, v in own.items() if not k.startswith(("low_level", "attribute_"))}
+        found = self._translated(state)
+        for key, value in wanted.items():
+            if key.endswith("num_batches_tracked"):
+                found.setdefault(key, value)
+            if key not in found or found[key].shape != value.shape:
+                raise AgmanError(
+                    f"{where}: these are not the weights of this backbone ({key} is missing or has "
+                    "another shape); give the file of the same one, or change --backbone"
+                )
+        self.load_state_dict(own | {k: found[k] for k in wanted})
