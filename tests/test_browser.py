@@ -25,8 +25,8 @@ from conftest import ROOT
 from PIL import Image
 
 from agman_lib.explain.maps import MAPS
-from agman_lib.explain.widgets.panel import WORKING
-from agman_lib.explain.widgets.parts import SIDE
+from agman_lib.explain.widgets.attribute_panel import WORKING
+from agman_lib.explain.widgets.controls import SIDE
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")

@@ -3,8 +3,8 @@ from .attention import AttributeGuidedAttention as AttributeGuidedAttention
 from .backbones import BACKBONES as BACKBONES
 from .backbones import build_backbone as build_backbone
 from .build import build_model as build_model
-from .heads import ASENAttention as ASENAttention
-from .heads import MaskHead as MaskHead
+from .csn_and_asen import ASENAttention as ASENAttention
+from .csn_and_asen import MaskHead as MaskHead
 from .imagenet import imagenet_weights as imagenet_weights
 from .model import NETWORKS as NETWORKS
 from .model import NO_PARTS as NO_PARTS

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.networks.attention import Attended, AttributeGuidedAttention, Features
 from agman_lib.networks.backbones import build_backbone
-from agman_lib.networks.heads import ASENAttention, MaskHead
+from agman_lib.networks.csn_and_asen import ASENAttention, MaskHead
 
 
 @dataclass(frozen=True)

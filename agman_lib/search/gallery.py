@@ -34,7 +34,7 @@ from PIL import Image
 from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.data.pixels import fit_image
 from agman_lib.networks.model import RetrievalModel
-from agman_lib.search.embedding import embed_photo, embed_photos
+from agman_lib.search.embed_photos import embed_photo, embed_photos
 from agman_lib.search.figure import ranking_figure
 from agman_lib.search.files import (
     SEVERAL,

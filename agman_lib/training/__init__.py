@@ -1,8 +1,8 @@
 """Training: the options, the losses, the loop, and the run folder that it leaves.
 
 `config` holds every option and the presets, `batches` draws what a step sees, `losses` says what
-is minimised, `loop` trains, and `run` opens what was trained and scores it. It may import
-`evaluation`, `networks`, `data` and `base`.
+is minimised, `loop` trains, `checkpoint` lets a killed run go on, and `run` opens what was trained
+and scores it. It may import `evaluation`, `networks`, `data` and `base`.
 
 Start with `loop`.
 """

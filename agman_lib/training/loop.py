@@ -9,7 +9,6 @@ number of loader processes, nor on where a run was broken off and resumed.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,11 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from agman_lib.base.devices import make_accelerator, repeatable
 from agman_lib.base.errors import AgmanError
-from agman_lib.base.folders import write_json, write_whole
+from agman_lib.base.folders import write_json
 from agman_lib.base.progress import bar
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels
@@ -35,11 +35,9 @@ from agman_lib.evaluation.report import (
     model_facts,
     table_to_json,
 )
-from agman_lib.networks.weights import (
-    load_tensors,
-    save_model,
-)
+from agman_lib.networks.weights import save_model
 from agman_lib.training.batches import EpochBatches
+from agman_lib.training.checkpoint import restore_checkpoint, save_checkpoint
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.log import TrainingLog, read_log
 from agman_lib.training.losses import TrainingStep
@@ -51,6 +49,8 @@ from agman_lib.training.run import (
     note_begun,
     read_begun,
 )
+
+PROGRESS = ("epoch", "step", "images_seen", "best")
 
 
 def train(
@@ -149,35 +149,19 @@ class _Training:
         if not (self.folder / "last.pt").exists():
             self.log.begin_file()
 
+    @property
+    def _what_goes_on(self) -> tuple[Path, Any, nn.Module, Any, TrainingLog]:
+        return self.folder, self.accelerator, self.step_module, self.optimizer, self.log
+
     def _checkpoint(self) -> None:
-        logged = self.log.state()
-        if not self.main:
-            return
-        scaler = getattr(self.accelerator, "scaler", None)
-        state = {
-            "step_module": self.accelerator.unwrap_model(self.step_module).state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
-            "epoch": self.epoch,
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "best": self.best,
-            "seconds": self._seconds(),
-        }
-        buffer = io.BytesIO()
-        torch.save(state | logged, buffer)
-        write_whole(self.folder / "last.pt", buffer.getvalue())
+        progress = {name: getattr(self, name) for name in PROGRESS}
+        save_checkpoint(*self._what_goes_on, progress | {"seconds": self._seconds()})
 
     def _restore(self) -> None:
-        state = load_tensors(self.folder / "last.pt")
-        self.accelerator.unwrap_model(self.step_module).load_state_dict(state["step_module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name in ("epoch", "step", "images_seen", "best"):
+        state = restore_checkpoint(*self._what_goes_on)
+        for name in PROGRESS:
             setattr(self, name, state[name])
         self.since -= state["seconds"]
-        self.log.restore(state)
 
     def _seconds(self) -> float:
         """Seconds of training, those before a break included."""

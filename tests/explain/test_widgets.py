@@ -25,10 +25,10 @@ from agman_lib.search.gallery import Gallery
 
 pytest.importorskip("ipywidgets")
 
-from agman_lib.explain.widgets import parts as widget_parts
+from agman_lib.explain.widgets import controls as widget_parts
 from agman_lib.explain.widgets.attention_explorer import KEPT, AttentionExplorer
-from agman_lib.explain.widgets.panel import WORKING
-from agman_lib.explain.widgets.parts import jpeg, png, uploaded
+from agman_lib.explain.widgets.attribute_panel import WORKING
+from agman_lib.explain.widgets.controls import jpeg, png, uploaded
 from agman_lib.explain.widgets.retrieval_explorer import RetrievalExplorer
 
 

@@ -11,9 +11,9 @@ them. Pictures go to the browser as PNG and JPEG bytes. Every explorer has ``fig
 pictures as a matplotlib figure, for print and for places without widgets.
 
 Nothing imports this room: what it shows can be had without widgets. `attention_explorer` and
-`retrieval_explorer` hold what a notebook calls, `panel` one network under one attribute, `parts`
-the controls. Start with `attention_explorer`: what runs when an attribute button is clicked is
-``Panel.refresh`` in `panel`.
+`retrieval_explorer` hold what a notebook calls, `attribute_panel` one network under one attribute,
+`controls` the controls. Start with `attention_explorer`: what runs when an attribute button is
+clicked is ``Panel.refresh`` in `attribute_panel`.
 """
 
 import lazy_loader

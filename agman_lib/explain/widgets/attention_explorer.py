@@ -19,8 +19,8 @@ from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.figures import explanation_row
 from agman_lib.explain.maps import MAPS
 from agman_lib.explain.overlays import explanation_grid
-from agman_lib.explain.widgets.panel import Panel
-from agman_lib.explain.widgets.parts import (
+from agman_lib.explain.widgets.attribute_panel import Panel
+from agman_lib.explain.widgets.controls import (
     ROWS,
     SIDE,
     Chooser,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.figures import explanation_row
 from agman_lib.explain.overlays import explanation_grid
-from agman_lib.explain.widgets.parts import (
+from agman_lib.explain.widgets.controls import (
     SIDE,
     Chooser,
     Strip,

@@ -14,7 +14,7 @@ from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.figures import bars_of
 from agman_lib.explain.maps import MAPS
 from agman_lib.explain.overlays import overlay
-from agman_lib.explain.widgets.parts import (
+from agman_lib.explain.widgets.controls import (
     ROWS,
     SIDE,
     Chooser,
