@@ -47,8 +47,7 @@ def measured(compared: Path) -> dict[str, object]:
             tables = []
             for run in of_seeds:
                 trained = weights == "trained"
-                names = dataset.attribute_names
-                model = run.model() if trained else initial_model(run.config, names)
+                model = run.model() if trained else initial_model(run.config, dataset)
                 title = f"{network}, {weights}, seed {run.config.seed}"
                 tables.append(localise(model, dataset, pixels, progress=title))
             key = {"network": network, "weights": weights}

@@ -23,11 +23,11 @@ from agman_lib.base.folders import write_whole
 from agman_lib.comparison.published_scores import published_scores
 from agman_lib.comparison.result import Comparison, comparison_table, write_comparison
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.pixels import Pixels
 from agman_lib.evaluation.embedding import embed
 from agman_lib.evaluation.protocol import pairs_to_embed, per_query_scores, random_scores
 from agman_lib.networks.model import NETWORKS
 from agman_lib.training.config import TrainConfig
+from agman_lib.training.frozen_levels import pixels_of
 from agman_lib.training.loop import train
 from agman_lib.training.run import Run, check_same_data, read_begun
 
@@ -150,10 +150,9 @@ def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray,
     file = run.folder / f"scores-{split}.npz"
     kept = _read_scores(file)
     if kept is None or kept["fingerprint"] != dataset.fingerprint:
-        config = run.config
-        pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
-        pairs = pairs_to_embed(dataset, split)
-        embeddings = embed(run.model("best"), pixels, *pairs, progress=f"embed {split}")
+        model, pairs = run.model("best"), pairs_to_embed(dataset, split)
+        pixels = pixels_of(run.config, dataset, model.backbone)
+        embeddings = embed(model, pixels, *pairs, progress=f"embed {split}")
         attribute, values = per_query_scores(dataset, split, embeddings)
         kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}
         whole = io.BytesIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -133,54 +133,84 @@ class Pixels:
 
 
 def build_cache(dataset: PreparedDataset, size: int, fit: Fit) -> Path:
-    """The cache file, uint8 (N, 3, size, size) in NumPy's format, made when it is not there.
+    """The cache file of pixels, uint8 (N, 3, size, size); see `cached_array`."""
+
+    def pixels(part: slice) -> np.ndarray:
+        return _read_all(dataset.paths[part], size, fit)
+
+    shape = (len(dataset.paths), 3, size, size)
+    return cached_array(dataset, f"{size}-{fit}", shape, np.uint8, pixels, f"cache {size} px")
+
+
+def cached_array(
+    dataset: PreparedDataset,
+    what: str,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    make: Callable[[slice], np.ndarray],
+    title: str,
+) -> Path:
+    """A file in NumPy's format with a row for each image, made when it is not there.
 
     It belongs to the photos' names, sizes and times, which its own name has a digest of: when one
-    changes, the cache is made anew. A build that is broken off goes on where it was. Of several
-    processes one builds, and the others wait for it.
+    changes, it is made anew. A build that is broken off goes on where it was. Of several processes
+    one builds, and the others wait for it.
+
+    Args:
+        what: the first part of the file's name, different for everything that is kept.
+        shape: of the array; its first axis is that of the images.
+        make: a slice of images -> their rows.
+        title: of the progress bar.
     """
     folder = dataset.folder / "cache"
-    name = f"{size}-{fit}-{_fingerprint(dataset)[:16]}"
-    file = folder / f"{name}.npy"
+    stem = folder / f"{what}-{_fingerprint(dataset)[:16]}"
+    file = stem.with_name(f"{stem.name}.npy")
     if file.exists():
         return file
     folder.mkdir(exist_ok=True)
-    with FileLock(folder / f".{size}-{fit}.lock"):
+    with FileLock(folder / f".{what}.lock"):
         if not file.exists():  # nobody has made it while this process waited
-            partial = _fill_all(dataset, folder / name, size, fit)
-            partial.with_suffix(".log").unlink()  # first: beside the cache, nobody would miss it
+            partial = stem.with_name(f"{stem.name}.partial")
+            log = stem.with_name(f"{stem.name}.log")
+            _fill_all(partial, log, what, shape, dtype, make, title)
+            log.unlink()  # first: beside the cache, nobody would miss it
             os.replace(partial, file)
     return file
 
 
-def _fill_all(dataset: PreparedDataset, stem: Path, size: int, fit: Fit) -> Path:
-    """Write all pixels to a file that is not the cache yet; a log says which chunks it holds."""
-    partial, log = stem.with_suffix(".partial"), stem.with_suffix(".log")
-    shape = (len(dataset.paths), 3, size, size)
+def _fill_all(
+    partial: Path,
+    log: Path,
+    what: str,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    make: Callable[[slice], np.ndarray],
+    title: str,
+) -> None:
+    """Write all rows to a file that is not the cache yet; a log says which chunks it holds."""
     finished: set[int] = set()
     if partial.exists() and log.exists():
         lines = log.read_text().split("\n")[:-1]  # what follows the last line's end is no number
         finished = {int(line) for line in lines if line.isdigit()}
     else:
-        for old in stem.parent.glob(f"{size}-{fit}*"):  # made for photos that have changed since
+        for old in partial.parent.glob(f"{what}-*"):  # made for photos that have changed since
             old.unlink()
-        np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
     write_whole(log, "".join(f"{start}\n" for start in sorted(finished)).encode())
     starts = [i for i in range(0, shape[0], CHUNK) if i not in finished]
     with open(log, "a") as file:
-        for start in bar(starts, f"cache {size} px", unit="chunk"):
-            _fill(partial, start, _read_all(dataset.paths[start : start + CHUNK], size, fit))
+        for start in bar(starts, title, unit="chunk"):
+            _fill(partial, start, make(slice(start, start + CHUNK)))
             file.write(f"{start}\n")
             file.flush()
-    return partial
 
 
-def _fill(partial: Path, start: int, pixels: np.ndarray) -> None:
-    """Write pixels (n, 3, size, size) to their place, on the disk before this returns."""
+def _fill(partial: Path, start: int, rows: np.ndarray) -> None:
+    """Write rows (n, …) to their place, on the disk before this returns."""
     # Plain writes: a disk that fills up is an error here, and a crash in a memory map.
     with open(partial, "r+b") as file:
-        file.seek(np.load(partial, mmap_mode="r").offset + start * pixels[0].nbytes)
-        file.write(pixels.tobytes())
+        file.seek(np.load(partial, mmap_mode="r").offset + start * rows[0].nbytes)
+        file.write(rows.tobytes())
         file.flush()
         os.fsync(file.fileno())
 

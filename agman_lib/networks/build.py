@@ -17,11 +17,12 @@ def build_model(
     parts: Parts | None = None,
     attributes: Sequence[str] | None = None,
     say: Callable[[str], None] | None = None,
+    n_values: Sequence[int] | None = None,
 ) -> RetrievalModel:
     """A network by name.
 
     Args:
-        name: triplet, csn, asen, asen_v2 or agman.
+        name: triplet, csn, asen, asen_v2 or agman; or softmax, a classifier.
         n_attributes: A.
         backbone: one of `BACKBONES`.
         weights: None or "none" (random), "imagenet" (`imagenet_weights` in the backbone),
@@ -30,11 +31,12 @@ def build_model(
         attributes: their names in index order: what a weights file of ours knows of an attribute
             is then copied by name. Without them it is copied by number.
         say: told, in a sentence, what of a weights file could not be matched.
+        n_values: how many values each attribute has; softmax alone needs them.
 
     Raises:
         AgmanError: an unknown name, weights that do not fit, no network for ImageNet weights.
     """
-    model = RetrievalModel(name, n_attributes, backbone, parts)
+    model = RetrievalModel(name, n_attributes, backbone, parts, n_values)
     if weights == "imagenet":
         model.backbone.load_pretrained(imagenet_weights(backbone), "ImageNet weights")
     elif weights not in (None, "none"):

@@ -13,6 +13,7 @@ Every network answers the same calls (``A`` attributes, ``D`` embedding size)::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.networks.attention import Attended, AttributeGuidedAttention, Features
 from agman_lib.networks.backbones import build_backbone
 from agman_lib.networks.csn_and_asen import ASENAttention, MaskHead
+from agman_lib.networks.value_softmax import ValueSoftmax
 
 
 @dataclass(frozen=True)
@@ -46,26 +48,34 @@ NETWORKS = {
     "asen_v2": "ASENet_V2: AG-MAN with every part off",
     "agman": "AG-MAN",
 }
+BASELINES = {"softmax": "a classifier: a softmax over the values of each attribute"}
+"""What is no metric learning, behind the same interface."""
 
 
 class RetrievalModel(nn.Module):
     """A backbone and a head: AG-MAN and every network it is compared with.
 
     Args:
-        name: one of `NETWORKS`.
+        name: one of `NETWORKS` or `BASELINES`.
         n_attributes: A.
         backbone: one of `BACKBONES` (published: resnet50).
         parts: which of AG-MAN's parts are on (agman and asen_v2 only).
+        n_values: how many values each attribute has; softmax alone needs them.
 
     The head is the module ``attribute_head``; ``embedding_size`` is D.
     """
 
     def __init__(
-        self, name: str, n_attributes: int, backbone: str = "resnet50", parts: Parts | None = None
+        self,
+        name: str,
+        n_attributes: int,
+        backbone: str = "resnet50",
+        parts: Parts | None = None,
+        n_values: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if name not in NETWORKS:
-            raise unknown("network", name, NETWORKS)
+        if name not in NETWORKS | BASELINES:
+            raise unknown("network", name, NETWORKS | BASELINES)
         if parts is None:
             parts = Parts() if name == "agman" else NO_PARTS
         elif parts != NO_PARTS and name not in ("agman", "asen_v2"):
@@ -76,8 +86,14 @@ class RetrievalModel(nn.Module):
             backbone, n_attributes, parts.multi_level, parts.class_branch
         )
         channels = self.backbone.out_channels
-        self.attribute_head: AttributeGuidedAttention | ASENAttention | MaskHead
-        if name in ("triplet", "csn"):
+        self.attribute_head: AttributeGuidedAttention | ASENAttention | MaskHead | ValueSoftmax
+        self.n_values = None
+        if name == "softmax":
+            if n_values is None or len(n_values) != n_attributes:
+                raise AgmanError("network 'softmax' needs n_values, one number an attribute")
+            self.n_values = [int(n) for n in n_values]
+            self.attribute_head = ValueSoftmax(channels, self.n_values)
+        elif name in ("triplet", "csn"):
             self.attribute_head = MaskHead(channels, n_attributes, masks=name == "csn")
         elif name == "asen":
             self.attribute_head = ASENAttention(channels, n_attributes)
@@ -101,7 +117,7 @@ class RetrievalModel(nn.Module):
             "n_attributes": self.n_attributes,
             "backbone": self.backbone_name,
             "parts": asdict(self.parts),
-        }
+        } | ({"n_values": self.n_values} if self.n_values else {})
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> the float32 images that every other call here takes."""
@@ -159,11 +175,16 @@ class RetrievalModel(nn.Module):
         """
         return self.backbone.classify(self.backbone.stages(images)[1])
 
-    def forward_train(self, images: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Embeddings (B, D) and attribute logits (B, A), or None without a class branch."""
+    def features_train(self, images: Tensor) -> tuple[Features, Tensor | None]:
+        """As `trunk`, and attribute logits (B, A), or None without a class branch."""
         f, x = self.backbone.stages(images)
         logits = self.backbone.classify(x) if self.parts.class_branch else None
-        return self.head(self.attribute_head.features(f), attributes), logits
+        return self.attribute_head.features(f), logits
+
+    def forward_train(self, images: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (B, D) and attribute logits (B, A), or None without a class branch."""
+        features, logits = self.features_train(images)
+        return self.head(features, attributes), logits
 
 
 def without_class_branch(model: RetrievalModel) -> RetrievalModel:
@@ -172,7 +193,9 @@ def without_class_branch(model: RetrievalModel) -> RetrievalModel:
     The class branch (the last stages and its linear layer) is most of a backbone's weights.
     """
     parts = replace(model.parts, class_branch=False)
-    small = RetrievalModel(model.name, model.n_attributes, model.backbone_name, parts)
+    small = RetrievalModel(
+        model.name, model.n_attributes, model.backbone_name, parts, model.n_values
+    )
     small.load_state_dict({k: model.state_dict()[k] for k in small.state_dict()})
     return small.train(model.training)
 

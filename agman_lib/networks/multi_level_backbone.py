@@ -63,12 +63,12 @@ class MultiLevelBackbone(nn.Module):
         self, name: str, n_attributes: int = 1, multi_level: bool = True, class_branch: bool = True
     ) -> None:
         super().__init__()
-        c2, self.c3, c4 = self._make_stages(name, class_branch)
+        self.c2, self.c3, c4 = self._make_stages(name, class_branch)
         self.out_channels = 2 * self.c3 if multi_level else self.c3
         self.low_level = None
         self.low_level_pool = self._make_pool()
         if multi_level:
-            self.low_level = init_conv(nn.Conv2d(c2, self.c3, 1))
+            self.low_level = init_conv(nn.Conv2d(self.c2, self.c3, 1))
         self.attribute_classifier = None
         if class_branch:
             self.attribute_classifier = nn.Linear(c4, n_attributes)
@@ -86,7 +86,12 @@ class MultiLevelBackbone(nn.Module):
         raise NotImplementedError
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) -> the float32 input that these weights were trained with."""
+        """uint8 (B, 3, H, W) -> the float32 input that these weights were trained with.
+
+        Packed levels (`pack`) are let through, as float32.
+        """
+        if pixels.ndim == 2:
+            return pixels.float()
         return normalize(pixels, self.mean, self.deviation)
 
     def run(self, stages: tuple[str, ...], x: Tensor) -> Tensor:
@@ -100,7 +105,12 @@ class MultiLevelBackbone(nn.Module):
         return self.combine(*self.levels(images))
 
     def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """``F2`` (B, C2, H/8, W/8) and ``F3`` (B, C3, H/16, W/16) of images (B, 3, H, W)."""
+        """``F2`` (B, C2, H/8, W/8) and ``F3`` (B, C3, H/16, W/16) of images (B, 3, H, W).
+
+        What `pack` made of them may stand in for images.
+        """
+        if images.ndim == 2:
+            return self.unpack(images)
         if images.ndim != 4 or images.shape[1] != 3 or any(s % 32 for s in images.shape[2:]):
             raise AgmanError(
                 f"images must be (B, 3, H, W) with H and W multiples of 32, "
@@ -108,6 +118,22 @@ class MultiLevelBackbone(nn.Module):
             )
         f2 = self.run(self.to_stride_8, images)
         return f2, self.run(self.to_stride_16, f2)
+
+    def pack(self, f2: Tensor, f3: Tensor) -> Tensor:
+        """The `levels` of square images as rows (B, n), to be kept."""
+        return torch.cat([f2.flatten(1), f3.flatten(1)], dim=1)
+
+    def unpack(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """The levels that `pack` has packed."""
+        side = math.isqrt(packed.shape[1] // (4 * self.c2 + self.c3))
+        f2, f3 = packed.split([4 * self.c2 * side**2, self.c3 * side**2], dim=1)
+        f2 = f2.reshape(-1, self.c2, 2 * side, 2 * side)
+        return f2, f3.reshape(-1, self.c3, side, side)
+
+    def freeze(self) -> None:
+        """Let no training change the stages that lead to F2 and F3."""
+        for stage in (*self.to_stride_8, *self.to_stride_16):
+            getattr(self, stage).requires_grad_(False)
 
     def combine(self, f2: Tensor, f3: Tensor) -> tuple[Tensor, Tensor]:
         """``F`` and ``X``, as `stages` gives them, of the two `levels`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from agman_lib.base.errors import AgmanError
+from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels
 from agman_lib.data.triplets import LabelIndex, Triplets
 from agman_lib.training.config import TrainConfig
@@ -17,11 +19,22 @@ from agman_lib.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input: images uint8 (N, 3, S, S), attributes (N,), relation (N, N) or None."""
+    """One step's input."""
 
-    images: Tensor
-    attributes: Tensor
-    relation: Tensor | None
+    images: Tensor  # uint8 (N, 3, S, S), or the levels of a frozen trunk (N, n)
+    attributes: Tensor  # (N,)
+    relation: Tensor | None  # (N, N), of sampler batch
+    values: Tensor | None  # (N,) within their attributes, of sampler batch
+    classes: Tensor | None  # (N,), where the class branch does not tell apart the attributes
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+
+        def there(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        rest = there(self.relation), there(self.values), there(self.classes)
+        return Batch(self.images.to(device), self.attributes.to(device), *rest)
 
 
 class EpochBatches(Dataset):
@@ -30,6 +43,7 @@ class EpochBatches(Dataset):
     Args:
         rank: which process this is; each gets its share of every batch.
         processes: how many there are in all.
+        classes: of each image of the data set, as `branch_classes` gives them.
     """
 
     def __init__(
@@ -41,9 +55,10 @@ class EpochBatches(Dataset):
         epoch: int,
         rank: int = 0,
         processes: int = 1,
+        classes: np.ndarray | None = None,
     ) -> None:
         self.config, self.pixels, self.index, self.epoch = config, pixels, index, epoch
-        self.rank, self.processes = rank, processes
+        self.rank, self.processes, self.classes = rank, processes, classes
         self.triplets, self.flips = None, None
         rng = np.random.default_rng([config.seed, epoch])
         n = config.steps_per_epoch * config.batch_size
@@ -73,7 +88,7 @@ class EpochBatches(Dataset):
             rows = np.arange(step * size, (step + 1) * size)[self.rank :: self.processes]
             t = self.triplets
             image = np.concatenate([t.anchor[rows], t.negative[rows], t.positive[rows]])
-            attribute, relation = np.tile(t.attribute[rows], 3), None
+            attribute, relation, values = np.tile(t.attribute[rows], 3), None, None
             flip = self.flips[:, rows].ravel()
         else:
             assert self.index is not None
@@ -84,9 +99,47 @@ class EpochBatches(Dataset):
             )
             image, attribute = batch.image, batch.attribute
             relation = torch.from_numpy(self.index.relation(batch))
+            values = torch.from_numpy(batch.value)
             flip = rng.random(len(image)) < 0.5
         pixels = self.pixels.take(image)
         if self.config.flip:
             mirrored = torch.from_numpy(flip)
             pixels[mirrored] = pixels[mirrored].flip(3)
-        return Batch(pixels, torch.from_numpy(attribute), relation)
+        classes = None if self.classes is None else torch.from_numpy(self.classes[image])
+        return Batch(pixels, torch.from_numpy(attribute), relation, values, classes)
+
+
+def branch_classes(config: TrainConfig, dataset: PreparedDataset) -> np.ndarray | None:
+    """What the class branch tells apart, where that is not the attribute: a class an image (N,).
+
+    "kind" takes the kinds of products in ``kinds.csv``. "shuffled" deals the attributes that the
+    training images are labelled for among these images anew, so that the classes are as frequent
+    as before and say nothing about the photo.
+
+    Raises:
+        AgmanError: the data set has no kinds, or more than the branch has outputs.
+    """
+    if config.branch_classes == "attribute":
+        return None
+    if config.branch_classes == "shuffled":
+        labels = dataset.split_labels("train")
+        images, first = np.unique(labels.image, return_index=True)
+        classes = np.zeros(len(dataset.images), np.int64)
+        rng = np.random.default_rng([config.seed, len(images)])
+        classes[images] = rng.permutation(labels.attribute[first])
+        return classes
+    file = dataset.folder / "kinds.csv"
+    if not file.is_file():
+        raise AgmanError(f"{file}: not there, so --branch-classes kind has no kinds to tell apart")
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    kind = dict(zip(table["image"], table["kind"], strict=True))
+    names = sorted(set(kind.values()))
+    missing = sorted(set(dataset.images["image"]) - kind.keys())
+    if missing or len(names) > dataset.n_attributes:
+        why = f"no kind of image {missing[0]!r}" if missing else f"{len(names)} kinds"
+        raise AgmanError(
+            f"{file}: {why}; every image needs one of at most {dataset.n_attributes} kinds, the "
+            "number of attributes and so of the branch's outputs"
+        )
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[kind[image]] for image in dataset.images["image"]], np.int64)

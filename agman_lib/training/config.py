@@ -40,8 +40,8 @@ class TrainConfig:
     out: str = ""
     """Run folder to write."""
 
-    model: Literal["agman", "asen_v2", "asen", "csn", "triplet"] = "agman"
-    """Network."""
+    model: Literal["agman", "asen_v2", "asen", "csn", "triplet", "softmax"] = "agman"
+    """Network. softmax: a plain classifier of each attribute's values (needs sampler batch)."""
     backbone: Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0", "convnext_tiny"] = (
         "resnet50"
     )
@@ -49,6 +49,9 @@ class TrainConfig:
     weights: str = "none"
     """Starting weights: none, imagenet (those of efficientnet_lite0 are installed with the package,
     those of the others are downloaded once), or a file."""
+    freeze_trunk: bool = False
+    """Train the head alone. The maps of the stages up to stride 16 are computed once and kept in
+    the prepared folder's cache (needs --no-flip)."""
     class_branch: bool | None = None
     """AG-MAN's same-attribute classification, on or off (an ablation of agman, or a step from
     asen_v2 towards it); None, here and below, is the network's own."""
@@ -98,8 +101,17 @@ class TrainConfig:
     """Epochs after which the rate is multiplied by lr_gamma."""
     lr_gamma: float = 0.9
     """See lr_step."""
+    loss: Literal["triplets", "contrast"] = "triplets"
+    """The triplet loss (published), or supervised contrast in its place (needs sampler batch)."""
     margin: float = 0.2
     """Of the triplet loss."""
+    temperature: float = 0.1
+    """Of supervised contrast."""
+    branch_classes: Literal["attribute", "kind", "shuffled"] = "attribute"
+    """What the class branch tells apart: the attribute that an image is labelled for (published);
+    as controls, the kind of product (kinds.csv), or those attributes dealt among the images."""
+    branch_weight: float = 1.0
+    """Of the classification loss, where the triplet loss has 1 (published)."""
     weighing: Literal["fixed", "learned"] = "fixed"
     """How triplet and classification loss are added."""
     passes: Literal["joint", "separate"] = "separate"
@@ -155,6 +167,15 @@ class TrainConfig:
                 "--values-per-attribute and --images-per-value must be 2 or more: "
                 "a triplet needs two images of a value and one of another"
             )
+        if self.sampler != "batch" and (self.loss == "contrast" or self.model == "softmax"):
+            which = "--loss contrast" if self.loss == "contrast" else "--model softmax"
+            raise AgmanError(f"{which} needs --sampler batch: it is no loss of single triplets")
+        if self.freeze_trunk and self.flip:
+            raise AgmanError(
+                "--freeze-trunk keeps the maps of each photo as it is, not mirrored; add --no-flip"
+            )
+        if not self.temperature > 0 or self.branch_weight < 0:
+            raise AgmanError("--temperature must be above 0 and --branch-weight at least 0")
         if not self.lr > 0:
             raise AgmanError("option --lr must be above 0")
         return self

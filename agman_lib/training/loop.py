@@ -26,7 +26,6 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.base.folders import write_json
 from agman_lib.base.progress import bar
 from agman_lib.data.dataset import PreparedDataset
-from agman_lib.data.pixels import Pixels
 from agman_lib.data.triplets import LabelIndex, listed_triplets
 from agman_lib.evaluation.report import (
     environment,
@@ -36,9 +35,10 @@ from agman_lib.evaluation.report import (
     table_to_json,
 )
 from agman_lib.networks.weights import save_model
-from agman_lib.training.batches import EpochBatches
+from agman_lib.training.batches import EpochBatches, branch_classes
 from agman_lib.training.checkpoint import restore_checkpoint, save_checkpoint
 from agman_lib.training.config import TrainConfig
+from agman_lib.training.frozen_levels import pixels_of
 from agman_lib.training.log import TrainingLog, read_log
 from agman_lib.training.losses import TrainingStep
 from agman_lib.training.run import (
@@ -103,12 +103,15 @@ class _Training:
             )
         self._prepare_sampling()
         with accelerator.main_process_first():  # the first fills the caches
-            self.pixels = Pixels(self.dataset, config.image_size, config.fit, config.cache)
-            say = print if self.main else None
-            model = initial_model(config, self.dataset.attribute_names, say)
-        step = TrainingStep(model, config.margin, config.weighing, config.passes)
-        step = step.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.Adam(step.parameters(), lr=config.lr)
+            model = initial_model(config, self.dataset, print if self.main else None)
+            if config.freeze_trunk:
+                model.backbone.freeze()
+            self.pixels = pixels_of(config, self.dataset, model.backbone)
+        contrast = config.temperature if config.loss == "contrast" else None
+        losses = config.margin, config.weighing, config.passes, config.branch_weight, contrast
+        step = TrainingStep(model, *losses).to(memory_format=torch.channels_last)
+        trained = [p for p in step.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=config.lr)
         self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
         self.model = model
         self.epoch, self.step, self.images_seen = 0, 0, 0
@@ -123,6 +126,7 @@ class _Training:
 
     def _prepare_sampling(self) -> None:
         self.index, self.listed = None, None
+        self.classes = branch_classes(self.config, self.dataset)
         if self.dataset.protocol == "triplets" and self.config.sampler == "triplets":
             self.listed = listed_triplets(self.dataset, "train")
             listed_triplets(self.dataset, "valid")
@@ -203,7 +207,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.step_module.train()
-        which = self.epoch, self.rank, self.processes
+        which = self.epoch, self.rank, self.processes, self.classes
         batches = EpochBatches(config, self.pixels, self.index, self.listed, *which)
         loader = DataLoader(
             batches,
@@ -216,11 +220,9 @@ class _Training:
         for batch in steps:
             if isinstance(batch, AgmanError):
                 raise batch
-            losses = self.step_module(
-                self.model.normalize(batch.images.to(device)),
-                batch.attributes.to(device),
-                None if batch.relation is None else batch.relation.to(device),
-            )
+            b = batch.to(device)
+            images = self.model.normalize(b.images)
+            losses = self.step_module(images, b.attributes, b.relation, b.values, b.classes)
             self.accelerator.backward(losses.total)
             self.optimizer.step()
             self.optimizer.zero_grad()

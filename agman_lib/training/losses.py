@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agman_lib.base.errors import check_choice
+from agman_lib.networks.attention import Features
 from agman_lib.networks.model import RetrievalModel
+from agman_lib.networks.value_softmax import ValueSoftmax
 
 Passes = Literal["joint", "separate"]
 Weighing = Literal["fixed", "learned"]
@@ -47,6 +49,30 @@ def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) 
     return (hinge * valid).sum() / valid.sum().clamp(min=1)
 
 
+def supervised_contrast_loss(
+    embedding: Tensor, relation: Tensor, temperature: float = 0.1
+) -> Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, "out") within each attribute of a batch.
+
+    For an anchor i with positives P(i) and negatives N(i):
+    ``-mean over p in P(i) of log(exp(s_ip / t) / sum over P(i) and N(i) of exp(s / t))``, averaged
+    over the anchors that have a positive and a negative; 0 where there is none.
+
+    Args:
+        embedding: (N, D), unit length; s are their cosines.
+        relation: (N, N), 1 for positive pairs, -1 for negative ones (`LabelIndex.relation`).
+        temperature: t.
+    """
+    with torch.autocast(embedding.device.type, enabled=False):
+        embedding = _unrounded(embedding)
+        similarity = embedding @ embedding.T / temperature
+    positive, related = relation == 1, relation != 0
+    anchors = positive.any(1) & (relation == -1).any(1)
+    log_share = similarity - similarity.masked_fill(~related, float("-inf")).logsumexp(1)[:, None]
+    each = (log_share * positive).sum(1) / positive.sum(1).clamp(min=1)
+    return -each[anchors].sum() / anchors.sum().clamp(min=1)
+
+
 def same_attribute_loss(logits: Tensor, attributes: Tensor) -> Tensor:
     """Binary cross-entropy of logits (B, A) against the one-hot attribute (B,): paper's L_cls."""
     target = functional.one_hot(attributes, logits.shape[1]).to(logits.dtype)
@@ -80,7 +106,7 @@ class StepLosses(NamedTuple):
     """What a training step returns: scalars."""
 
     total: Tensor
-    triplet: Tensor
+    triplet: Tensor  # or the loss in its place
     classification: Tensor  # 0 without a class branch
 
 
@@ -94,6 +120,9 @@ class TrainingStep(nn.Module):
         passes: "joint", one batch of 3B images; or "separate", three batches of B, which is what
             the published code does: batch norm then sees B images at a time, and its running
             statistics move three times a step.
+        branch_weight: of the classification loss, beside the other's 1.
+        contrast: the temperature of the supervised contrastive loss in place of the triplets; None
+            for the triplet loss. (A softmax network has a loss of its own, cross-entropy.)
     """
 
     def __init__(
@@ -102,14 +131,22 @@ class TrainingStep(nn.Module):
         margin: float = 0.2,
         weighing: Weighing = "fixed",
         passes: Passes = "joint",
+        branch_weight: float = 1.0,
+        contrast: float | None = None,
     ) -> None:
         super().__init__()
         check_choice("passes", passes, Passes)
         self.model, self.margin, self.passes = model, margin, passes
+        self.branch_weight, self.contrast = branch_weight, contrast
         self.weighing = LossWeighing(weighing, 2 if model.parts.class_branch else 1)
 
     def forward(
-        self, images: Tensor, attributes: Tensor, relation: Tensor | None = None
+        self,
+        images: Tensor,
+        attributes: Tensor,
+        relation: Tensor | None = None,
+        values: Tensor | None = None,
+        classes: Tensor | None = None,
     ) -> StepLosses:
         """Losses of a step.
 
@@ -118,21 +155,38 @@ class TrainingStep(nn.Module):
                 relation.
             attributes: (3B,) or (N,).
             relation: (N, N) for the loss over all triplets of the batch; None for listed triplets.
+            values: (N,) of a batch with a relation, each a number within its attribute.
+            classes: (3B,) or (N,), what the class branch tells apart; None for the attributes.
         """
         chunks = 3 if self.passes == "separate" and relation is None else 1
-        outputs = [
-            self.model.forward_train(i, a)
-            for i, a in zip(images.chunk(chunks), attributes.chunk(chunks), strict=True)
-        ]
-        embedding = torch.cat([e for e, _ in outputs])
-        if relation is None:
-            anchor, negative, positive = embedding.chunk(3)
-            triplet = triplet_loss(anchor, negative, positive, self.margin)
-        else:
-            triplet = all_triplets_loss(embedding, relation, self.margin)
-        losses, classification = [triplet], torch.zeros_like(triplet)
+        outputs = [self.model.features_train(i) for i in images.chunk(chunks)]
+        loss = self._loss([f for f, _ in outputs], attributes, relation, values)
+        losses, classification = [loss], torch.zeros_like(loss)
         if outputs[0][1] is not None:
             logits = torch.cat([z for _, z in outputs if z is not None])
-            classification = same_attribute_loss(logits, attributes)
-            losses.append(classification)
-        return StepLosses(self.weighing(losses), triplet.detach(), classification.detach())
+            targets = attributes if classes is None else classes
+            classification = same_attribute_loss(logits, targets)
+            weight = self.branch_weight
+            losses.append(classification if weight == 1 else weight * classification)
+        return StepLosses(self.weighing(losses), loss.detach(), classification.detach())
+
+    def _loss(
+        self,
+        features: list[Features],
+        attributes: Tensor,
+        relation: Tensor | None,
+        values: Tensor | None,
+    ) -> Tensor:
+        """The retrieval loss of a step's passes."""
+        head = self.model.attribute_head
+        if isinstance(head, ValueSoftmax):
+            assert values is not None
+            return head.loss(features[0], attributes, values)
+        asked = attributes.chunk(len(features))
+        embedding = torch.cat([self.model.head(*of) for of in zip(features, asked, strict=True)])
+        if relation is None:
+            anchor, negative, positive = embedding.chunk(3)
+            return triplet_loss(anchor, negative, positive, self.margin)
+        if self.contrast is not None:
+            return supervised_contrast_loss(embedding, relation, self.contrast)
+        return all_triplets_loss(embedding, relation, self.margin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -164,12 +164,12 @@ def finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool)
 
 
 def initial_model(
-    config: TrainConfig, attributes: Sequence[str], say: Callable[[str], None] | None = None
+    config: TrainConfig, dataset: PreparedDataset, say: Callable[[str], None] | None = None
 ) -> RetrievalModel:
     """The network of a config as its training starts: the same weights each time.
 
     Args:
-        attributes: the data set's names, in index order.
+        dataset: its attributes, in index order.
         say: told what of a weights file could not be matched by name.
 
     Raises:
@@ -181,7 +181,14 @@ def initial_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build_model(
-            config.model, len(attributes), config.backbone, config.weights, parts, attributes, say
+            config.model,
+            dataset.n_attributes,
+            config.backbone,
+            config.weights,
+            parts,
+            dataset.attribute_names,
+            say,
+            [len(a.values) for a in dataset.attributes],
         )
 
 
@@ -239,7 +246,7 @@ def evaluate_run(
     with repeatable(threads, accelerator.device.type == "cpu"):
         table = evaluate_model(model, dataset, split, pixels, accelerator, True, relevance)
         if baselines and accelerator.is_main_process:
-            start = initial_model(config, dataset.attribute_names) if config else None
+            start = initial_model(config, dataset) if config else None
             untrained = start or from_description(model.description)
             untrained.to(accelerator.device)
             rows = baseline_tables(untrained, dataset, split, pixels, relevance)

@@ -140,10 +140,10 @@ def _done(config) -> bool:
     return (Path(config.out) / "report.json").exists()
 
 
-def test_the_ablation_leads_from_asen_v2_to_agman(quick):
+def test_the_ablation_leads_from_asen_v2_to_agman(quick, squares):
     entries = ablation_entries()
     assert len(entries) == 8
-    models = [initial_model(quick.changed(**e.changes), ["a", "b", "c"]) for e in entries]
+    models = [initial_model(quick.changed(**e.changes), squares) for e in entries]
     assert models[0].parts == NO_PARTS
     assert models[-1].parts == Parts()
     for one, other in itertools.pairwise(models):
@@ -151,7 +151,7 @@ def test_the_ablation_leads_from_asen_v2_to_agman(quick):
         assert len(changed) == 1
         assert other.parts.__dict__[changed[0]] is True
     all_on = quick.changed(model="asen_v2", **{switch: True for switch, _ in ABLATION})
-    ours, theirs = initial_model(all_on, ["a", "b", "c"]).state_dict(), models[-1].state_dict()
+    ours, theirs = initial_model(all_on, squares).state_dict(), models[-1].state_dict()
     assert list(ours) == list(theirs)
     for key, value in ours.items():
         assert value.equal(theirs[key]), key

@@ -296,3 +296,30 @@ def test_an_all_closed_mask_gives_zeros_not_nan():
         model.attribute_head.masks.weight[1].fill_(-1)
         embedding = model(torch.randn(1, 3, 32, 32), torch.tensor([1]))
     assert torch.equal(embedding, torch.zeros(1, 512))
+
+
+def test_the_softmax_network_embeds_a_photo_as_what_its_values_are(tmp_path):
+    model = shaken(build_model("softmax", 3, "resnet18", n_values=[2, 4, 3]))
+    images = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        every = model.embed_all(images)
+        z = model.backbone(images).mean((2, 3)) @ model.attribute_head.values.weight.T
+        z = z + model.attribute_head.values.bias
+        expected = torch.zeros(4, 3, 9)
+        for attribute, (start, end) in enumerate([(0, 2), (2, 6), (6, 9)]):
+            p = z[:, start:end].softmax(1)
+            expected[:, attribute, start:end] = p / p.norm(dim=1, keepdim=True)
+        torch.testing.assert_close(every, expected)
+        attributes = torch.tensor([2, 0, 1, 2])
+        assert model(images, attributes).equal(every[torch.arange(4), attributes])
+    save_model(tmp_path / "softmax.safetensors", model, {"attributes": ABOUT["attributes"]})
+    again, _ = load_model(tmp_path / "softmax.safetensors")
+    with torch.no_grad():
+        assert again.embed_all(images).equal(every)
+    with pytest.raises(AgmanError, match=r"a classifier of other attributes \(neckline, lapel"):
+        build_model(
+            "softmax", 3, "resnet18", str(tmp_path / "softmax.safetensors"),
+            attributes=NAMES, n_values=[2, 4, 3],
+        )  # fmt: skip
+    with pytest.raises(AgmanError, match="needs n_values"):
+        build_model("softmax", 3, "resnet18")

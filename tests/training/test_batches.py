@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from agman_lib.base.errors import AgmanError
+from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels
 from agman_lib.data.triplets import LabelIndex, Triplets
-from agman_lib.training.batches import Batch, EpochBatches
+from agman_lib.training.batches import Batch, EpochBatches, branch_classes
 
 
 @pytest.fixture
@@ -15,9 +20,11 @@ def make(squares, tiny):
     pixels, index = Pixels(squares, 32), LabelIndex(squares.split_labels("train"))
     config = tiny.changed(sampler="batch", values_per_attribute=2, images_per_value=3, batch_size=8)
 
-    def batch(step: int = 0, epoch: int = 0, part=(), listed=None, **changes) -> Batch:
+    def batch(
+        step: int = 0, epoch: int = 0, part=(), listed=None, classes=None, **changes
+    ) -> Batch:
         changed = config.changed(**changes)
-        made = EpochBatches(changed, pixels, index, listed, epoch, *part)[step]
+        made = EpochBatches(changed, pixels, index, listed, epoch, *part, classes=classes)[step]
         assert isinstance(made, Batch)
         return made
 
@@ -87,3 +94,40 @@ def test_an_epoch_of_listed_triplets_is_the_list_shuffled_in_batches(make, squar
         assert [len(set(r)) for r in rounds] == [10, 10, 4]
         assert rounds[0] != rounds[1] != sorted(rounds[1])
     assert sorted(np.bincount(anchors).tolist()) == [2] * 6 + [3] * 4
+
+
+def test_classes_for_the_branch(make, squares, tiny, tmp_path):
+    assert branch_classes(tiny, squares) is None
+    labels = squares.split_labels("train")
+    shuffled = branch_classes(tiny.changed(branch_classes="shuffled"), squares)
+    own = shuffled[labels.image]
+    assert np.bincount(own).tolist() == np.bincount(labels.attribute).tolist()
+    assert 0.3 < (own == labels.attribute).mean() < 0.7
+    other = branch_classes(tiny.changed(branch_classes="shuffled", seed=1), squares)
+    assert not np.array_equal(shuffled, other)
+
+    config = tiny.changed(branch_classes="kind")
+    folder = Path(shutil.copytree(squares.folder, tmp_path / "kinds"))
+    of_kinds = PreparedDataset.load(folder)
+    with pytest.raises(AgmanError, match=r"kinds\.csv: not there"):
+        branch_classes(config, of_kinds)
+    images = list(squares.images["image"])
+    rows = [f"{image},{'shoe' if i % 3 else 'bag'}" for i, image in enumerate(images)]
+    (folder / "kinds.csv").write_text("\n".join(["image,kind", *rows]))
+    classes = branch_classes(config, of_kinds)
+    assert classes.tolist() == [1 if i % 3 else 0 for i in range(len(images))]
+    (folder / "kinds.csv").write_text("\n".join(["image,kind", *rows[1:]]))
+    with pytest.raises(AgmanError, match=f"no kind of image '{images[0]}'"):
+        branch_classes(config, of_kinds)
+    (folder / "kinds.csv").write_text("\n".join(["image,kind", "i0,hat", *rows[1:]]))
+    with pytest.raises(AgmanError, match="3 kinds; every image needs one of at most 2"):
+        branch_classes(config, of_kinds)
+
+    batch = make(classes=np.arange(len(images)), flip=False)
+    stored = Pixels(squares, 32).take(batch.classes.numpy())  # each image's class is its number
+    assert batch.images.equal(stored)
+    known = {
+        (i, a): v for i, a, v in zip(labels.image, labels.attribute, labels.value, strict=True)
+    }
+    drawn = zip(batch.classes.tolist(), batch.attributes.tolist(), strict=True)
+    assert batch.values.tolist() == [known[pair] for pair in drawn]

@@ -15,6 +15,7 @@ from agman_lib.training.losses import (
     TrainingStep,
     all_triplets_loss,
     same_attribute_loss,
+    supervised_contrast_loss,
     triplet_loss,
 )
 
@@ -135,3 +136,70 @@ def test_without_a_class_branch_the_loss_is_the_triplet_loss_alone():
     assert len(step.weighing.log_variance) == 1
     expected = losses.triplet / 2 + np.log(2)
     torch.testing.assert_close(losses.total.detach(), expected.to(torch.float32))
+
+
+def test_supervised_contrast_equals_the_naive_loop():
+    embedding, t = unit(9, 6), 0.1
+    relation = torch.from_numpy(np.random.default_rng(1).choice([-1, 0, 1], (9, 9)))
+    relation = torch.triu(relation, 1) + torch.triu(relation, 1).T
+    relation[0] = relation[:, 0] = 0  # an anchor without positives
+    relation[1] = relation[:, 1] = relation[1].clamp(min=0)  # and one without negatives
+    relation[1, 2] = relation[2, 1] = 1
+    losses = []
+    for i in range(9):
+        positives = [j for j in range(9) if relation[i, j] == 1]
+        others = [j for j in range(9) if relation[i, j] != 0]
+        if positives and len(others) > len(positives):
+            total = sum(np.exp(float(embedding[i] @ embedding[j]) / t) for j in others)
+            shares = [np.exp(float(embedding[i] @ embedding[p]) / t) / total for p in positives]
+            losses.append(-np.mean(np.log(shares)))
+    assert 4 < len(losses) <= 7
+    found = supervised_contrast_loss(embedding, relation, t)
+    assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(supervised_contrast_loss(embedding, torch.zeros(9, 9), t)) == 0
+    embedding.requires_grad_()
+    supervised_contrast_loss(embedding, relation, t).backward()
+    assert embedding.grad.isfinite().all()
+
+
+def small_step(**options) -> tuple[TrainingStep, tuple[torch.Tensor, ...]]:
+    """A step on six images: its attributes, relation and values."""
+    torch.manual_seed(0)
+    name = options.pop("network", "agman")
+    model = build_model(name, 2, "resnet18", n_values=[3, 2])
+    attributes = torch.tensor([0, 0, 0, 1, 1, 1])
+    values = torch.tensor([2, 2, 0, 0, 0, 1])
+    same = attributes[:, None] == attributes
+    relation = torch.where(values[:, None] == values, 1, -1) * same - torch.eye(6).int()
+    return TrainingStep(model, **options), (torch.randn(6, 3, 64, 64), attributes, relation, values)
+
+
+def test_the_branch_learns_the_classes_that_it_is_given_with_its_weight():
+    step, (images, attributes, relation, values) = small_step(branch_weight=0.1)
+    step.eval()
+    published = step(images, attributes, relation, values)
+    classes = 1 - attributes
+    control = step(images, attributes, relation, values, classes)
+    with torch.no_grad():
+        logits = step.model.attribute_logits(images)
+    for losses, targets in ((published, attributes), (control, classes)):
+        torch.testing.assert_close(losses.classification, same_attribute_loss(logits, targets))
+        expected = losses.triplet + 0.1 * losses.classification
+        torch.testing.assert_close(losses.total.detach(), expected)
+    assert control.triplet == published.triplet
+
+
+def test_a_step_minimises_the_loss_that_it_is_asked_for():
+    step, (images, *labels) = small_step(contrast=0.2, network="asen_v2")
+    step.eval()
+    embedding = step.model(images, labels[0])
+    expected = supervised_contrast_loss(embedding, labels[1], 0.2)
+    torch.testing.assert_close(step(images, *labels).total, expected)
+
+    step, (images, attributes, relation, values) = small_step(network="softmax")
+    step.eval()
+    z = step.model.trunk(images)[0]
+    second = functional.pad(z[:, 3:], (0, 1), value=-1e9)
+    entries = torch.where(attributes[:, None] == 0, z[:, :3], second)
+    expected = functional.cross_entropy(entries, values)
+    torch.testing.assert_close(step(images, attributes, relation, values).total, expected)

@@ -1,0 +1,82 @@
+"""A frozen trunk: its maps are kept, and the head that is trained on them is the network's own."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from agman_lib.base.errors import AgmanError
+from agman_lib.data.dataset import PreparedDataset
+from agman_lib.data.pixels import Pixels
+from agman_lib.evaluation.embedding import embed
+from agman_lib.evaluation.protocol import pairs_to_embed
+from agman_lib.networks.backbones import build_backbone
+from agman_lib.training.frozen_levels import FrozenLevels
+from agman_lib.training.loop import train
+from agman_lib.training.run import evaluate_run, initial_model
+
+
+@pytest.fixture
+def frozen(tiny, squares_folder, tmp_path):
+    """A run of AG-MAN with a frozen trunk, on a copy of the data, where its cache goes."""
+    data = shutil.copytree(squares_folder, tmp_path / "data")
+    return tiny.changed(
+        data=str(data), freeze_trunk=True, flip=False, sampler="batch", values_per_attribute=2,
+        images_per_value=2, backbone="efficientnet_lite0", weights="imagenet", class_branch=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_packed_levels_are_the_levels(name):
+    backbone, images = build_backbone(name).eval(), torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        f2, f3 = backbone.levels(images)
+        packed = backbone.pack(f2, f3)
+        again = backbone.levels(backbone.normalize(packed))
+        assert all(a.equal(b) for a, b in zip(again, (f2, f3), strict=True))
+        assert backbone(packed).equal(backbone(images))
+
+
+def test_only_the_head_is_trained_and_what_is_kept_gives_the_same_ranking(frozen):
+    run = train(frozen)
+    dataset = PreparedDataset.load(frozen.data)
+    start, model = initial_model(frozen, dataset).state_dict(), run.model("last")
+    backbone = model.backbone
+    trunk = tuple(f"backbone.{s}." for s in (*backbone.to_stride_8, *backbone.to_stride_16))
+    for name, value in model.state_dict().items():
+        if name.startswith(trunk):
+            assert value.equal(start[name]), name
+        elif name.endswith("weight"):
+            assert not value.equal(start[name]), name
+    pixels = Pixels(dataset, 32)
+    pairs = pairs_to_embed(dataset, "test")
+    kept = embed(model, FrozenLevels(pixels, backbone), *pairs)
+    live = embed(model, pixels, *pairs)
+    assert ((kept * live).sum(1) > 0.9999).all()
+    assert np.abs(kept @ kept.T - live @ live.T).max() < 1e-3
+    table = evaluate_run(run.folder, split="valid", baselines=False)
+    assert table.loc["mean", "MAP"] == pytest.approx(run.metrics["valid"]["mean"]["MAP"], abs=1)
+
+
+def test_the_levels_belong_to_the_weights_and_the_photos(frozen):
+    dataset = PreparedDataset.load(frozen.data)
+    pixels = Pixels(dataset, 32)
+    backbone = build_backbone("resnet18").train()
+    norm = backbone.stem[1].running_mean.clone()
+    taken = FrozenLevels(pixels, backbone).take(np.array([3, 1]))
+    assert backbone.training
+    assert backbone.stem[1].running_mean.equal(norm)
+    with torch.no_grad():
+        levels = backbone.eval().levels(backbone.normalize(pixels.take(np.array([3, 1]))))
+        assert taken.equal(backbone.pack(*levels).half())
+        backbone.layer3[0].conv1.weight += 0.1
+    other = FrozenLevels(pixels, backbone).take(np.array([3, 1]))
+    assert not other.equal(taken)
+
+
+def test_mirrored_photos_have_other_maps(frozen):
+    with pytest.raises(AgmanError, match="add --no-flip"):
+        train(frozen.changed(flip=True))
