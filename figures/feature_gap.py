@@ -25,12 +25,13 @@ from agman_lib.base.devices import repeatable
 from agman_lib.base.folders import write_json
 from agman_lib.data.dataset import Labels, PreparedDataset
 from agman_lib.data.pixels import Pixels, normalize
-from agman_lib.explain.probes import pooled_features, probe_table
+from agman_lib.evaluation.levels import pooled_features
+from agman_lib.explain.probes import probe_table
 from agman_lib.networks.backbones import build_backbone
 from agman_lib.networks.multi_level_backbone import MultiLevelBackbone
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.loop import train
-from data_prep.garments.dataset import KINDS, prepare
+from data_prep.garments import KINDS, prepare
 
 OUT = Path(agman_lib.__file__).parent / "assets" / "feature_gap.json"
 SEEDS = (0, 1, 2)

@@ -41,7 +41,8 @@ from conftest import make_squares
 from PIL import Image
 
 from agman_lib.base.errors import AgmanError
-from agman_lib.comparison.study import compare, network_entries
+from agman_lib.comparison.arms import network_entries
+from agman_lib.comparison.study import compare
 from agman_lib.data import pixels
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.evaluation.report import model_facts

@@ -19,7 +19,7 @@ from agman_lib.networks.model import without_class_branch
 from agman_lib.networks.weights import load_model
 from agman_lib.training.config import TrainConfig, preset
 from agman_lib.training.loop import train
-from data_prep.garments.dataset import ATTRIBUTES
+from data_prep.garments import ATTRIBUTES
 
 
 @pytest.fixture

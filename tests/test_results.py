@@ -19,8 +19,9 @@ from conftest import ROOT
 
 from agman_lib import course
 from agman_lib.cli import commands
+from agman_lib.cli.compare import CompareOptions
 from agman_lib.comparison import published_rows
-from agman_lib.comparison.study import ablation_entries
+from agman_lib.comparison.arms import ablation_entries
 from agman_lib.evaluation.statistics import seed_interval
 from agman_lib.networks.model import NETWORKS
 from agman_lib.training.config import PRESETS, TrainConfig
@@ -203,7 +204,7 @@ def test_every_command_and_option_is_described():
     of_runs = [f.name for f in fields(TrainConfig)]
     own = {
         "train": ["preset", "resume", *of_runs],
-        "compare": ["preset", *(f.name for f in fields(commands.CompareOptions))],
+        "compare": ["preset", *(f.name for f in fields(CompareOptions))],
     }
     for name, command in known.items():
         if name == "prepare":

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from agman_lib import __version__
 from agman_lib.base.errors import AgmanError, unknown
+from agman_lib.cli.compare import compare_command
 from agman_lib.cli.gallery import explain, index, search
 from agman_lib.cli.parse import PRESET_HELP, parse, take_preset
 from agman_lib.cli.prepare import PREPARE, Source, prepare_garments
@@ -199,51 +199,11 @@ def _train_command(args: list[str]) -> None:
     train(config, resume)
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """What is compared; the other options are those of ``agman train``, for all runs alike."""
-
-    config: Annotated[TrainConfig, arg(name="")]
-    networks: tuple[str, ...] = ("triplet", "csn", "asen", "asen_v2", "agman")
-    """Networks to compare."""
-    ablation: bool = False
-    """Compare the steps from asen_v2 to agman instead, one part more at a time."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of each."""
-    baseline: str = "asen_v2"
-    """Entry that the others are tested against."""
-
-
-def _compare_command(args: list[str]) -> None:
-    default, rest = take_preset(args)
-    description = (
-        "Compare networks, or the steps of the ablation, at equal budget over several seeds.\n\n"
-        f"{PRESET_HELP} What was broken off goes on; what is finished is not trained again."
-    )
-    options = parse(
-        CompareOptions,
-        rest,
-        "agman compare",
-        default=CompareOptions(default),
-        description=description,
-    )
-    from agman_lib.comparison.result import comparison_text
-    from agman_lib.comparison.study import ablation_entries, compare, network_entries
-
-    config = options.config
-    if not config.data or not config.out:
-        raise AgmanError("options --data and --out are needed: the prepared folder, the folder")
-    entries = ablation_entries() if options.ablation else network_entries(options.networks)
-    comparison = compare(config, entries, options.seeds, config.out, options.baseline)
-    print(comparison_text(comparison, options.baseline), end="")
-    print(f"{config.out}: comparison.csv, comparison.md, comparison.json, comparison.png")
-
-
 COMMANDS: dict[str, Any] = {
     "quickstart": quickstart,
     "prepare": PREPARE,
     "train": _train_command,
-    "compare": _compare_command,
+    "compare": compare_command,
     "evaluate": evaluate,
     "figures": figures,
     "index": index,
@@ -267,7 +227,7 @@ def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
     path = f"{path} {args[0]}"
     if isinstance(command, dict):
         _dispatch(rest, command, path)
-    elif command in (_train_command, _compare_command):
+    elif command in (_train_command, compare_command):
         command(rest)
     else:
         parse(command, rest, path)

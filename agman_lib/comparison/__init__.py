@@ -1,7 +1,9 @@
 """Networks, or AG-MAN's parts one by one, compared over several seeds at equal budget.
 
-`study` trains and scores every entry, `result` makes tables of the scores, `chart` draws them, and
-`published_scores` holds what the papers report. It may import `training` and what is below it.
+`arms` says what is compared, `study` trains and scores it, `untrained` has the baselines that train
+no network, `result` makes tables of the scores, `factors` the effects of a factorial, `chart` draws
+them, and `published_scores` holds what the papers report. It may import `training` and what is
+below it.
 
 Start with `study`.
 """

@@ -1,10 +1,13 @@
+from .arms import Entry as Entry
+from .arms import ablation_entries as ablation_entries
+from .arms import arms_from_file as arms_from_file
+from .arms import network_entries as network_entries
 from .chart import comparison_chart as comparison_chart
+from .factors import factor_effects as factor_effects
 from .published_scores import PublishedScore as PublishedScore
 from .published_scores import published_rows as published_rows
 from .published_scores import published_scores as published_scores
 from .result import Comparison as Comparison
 from .result import comparison_text as comparison_text
-from .study import Entry as Entry
-from .study import ablation_entries as ablation_entries
 from .study import compare as compare
-from .study import network_entries as network_entries
+from .untrained import UNTRAINED as UNTRAINED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Comparison:
         random: what a random ranking scores, by attribute and ``mean``.
         published: published rows, where data set and protocol are the published ones.
         why_not_published: where there are none, why.
+        effects: of the factors, where the entries are a factorial: as `factor_effects`.
     """
 
     scores: dict[str, np.ndarray]
@@ -40,6 +42,7 @@ class Comparison:
     random: dict[str, float]
     published: Sequence[PublishedScore] = ()
     why_not_published: str = ""
+    effects: pd.DataFrame | None = None
 
 
 # --------------------------------------------------------------------------- statistics
@@ -64,7 +67,9 @@ def comparison_table(
     for name, s in scores.items():
         mean = s.mean(0)
         low, high = bootstrap_interval(mean, attribute)
-        row = {"MAP": mean.mean(), "seeds ±": seed_interval(s.mean(1)), "low": low, "high": high}
+        once = len(s) > 1 and bool((s == s[0]).all())  # no seed in it: a baseline without training
+        over_seeds = np.nan if once else seed_interval(s.mean(1))
+        row = {"MAP": mean.mean(), "seeds ±": over_seeds, "low": low, "high": high}
         difference = mean - reference
         low, high = bootstrap_interval(difference, attribute)
         row |= {"difference": difference.mean(), "diff low": low, "diff high": high}
@@ -113,6 +118,12 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     rule = "|" + "---|" + "---:|" * (len(head) - 1)
     text = "\n".join(["| " + " | ".join(head) + " |", rule, *lines]) + "\n"
+    if comparison.effects is not None:
+        text += "\n| effect on MAP | mean over seeds | ± over seeds | each seed |\n"
+        text += "|---|---:|---:|---|\n"
+        for name, row in comparison.effects.iterrows():
+            each = ", ".join(f"{v:+.1f}" for v in row["of seeds"])
+            text += f"| {name} | {row['effect']:+.1f} | ± {row['±']:.1f} | {each} |\n"
     why = comparison.why_not_published
     return text + (f"\nNo published rows: {why}.\n" if why else "")
 
@@ -134,7 +145,10 @@ def write_comparison(
     baseline: str,
     split: str,
 ) -> None:
-    """Write ``comparison.csv``, ``.md``, ``.png`` and ``.json`` into a folder."""
+    """Write ``comparison.csv``, ``.md``, ``.png`` and ``.json``, and ``scores.npz``, into a folder.
+
+    The last holds ``attribute`` (Q,), and under each entry's name its scores (S, Q), in percent.
+    """
     everything = comparison.table.join(comparison.by_attribute).assign(source="measured")
     for row in comparison.published:
         known = zip(comparison.by_attribute.columns, row.by_attribute, strict=False)
@@ -160,4 +174,10 @@ def write_comparison(
         "MAP of each seed": of_seeds,
         "config": ours,
     }
+    if comparison.effects is not None:
+        about["effects"] = comparison.effects.to_dict("index")
     write_json(out / "comparison.json", about)
+    whole = io.BytesIO()
+    arrays: dict[str, Any] = {k: s.astype(np.float32) for k, s in comparison.scores.items()}
+    np.savez_compressed(whole, attribute=comparison.attribute.astype(np.int16), **arrays)
+    write_whole(out / "scores.npz", whole.getvalue())

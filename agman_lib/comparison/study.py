@@ -1,4 +1,4 @@
-"""Networks, or the steps of the ablation, compared at equal budget over several seeds.
+"""Networks, or whatever `arms` lists, compared at equal budget over several seeds.
 
 Every run is a run folder of its own (`agman_lib.training.loop`), so a comparison that was broken
 off goes on where it was. What is compared is the score of each test query (its average precision;
@@ -9,9 +9,9 @@ query.
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +19,19 @@ import numpy as np
 import pandas as pd
 
 from agman_lib.base.errors import AgmanError, unknown
-from agman_lib.base.folders import write_whole
+from agman_lib.base.folders import write_json, write_whole
+from agman_lib.comparison.arms import Entry
+from agman_lib.comparison.factors import factor_effects
 from agman_lib.comparison.published_scores import published_scores
 from agman_lib.comparison.result import Comparison, comparison_table, write_comparison
+from agman_lib.comparison.untrained import untrained_scores
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.evaluation.embedding import embed
 from agman_lib.evaluation.protocol import pairs_to_embed, per_query_scores, random_scores
-from agman_lib.networks.model import NETWORKS
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.frozen_levels import pixels_of
 from agman_lib.training.loop import train
-from agman_lib.training.run import Run, check_same_data, read_begun
-
-ABLATION = (
-    ("projected_values", "pool the projection x, not F"),
-    ("swish", "g in both transforms"),
-    ("spatial_gate", "spatial gate"),
-    ("masks", "masks"),
-    ("scalars", "scalars w, w1, w2"),
-    ("multi_level", "multi-level backbone"),
-    ("class_branch", "same-attribute classification"),
-)
-"""The switches that lead from ASENet_V2 to AG-MAN, one a step."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the comparison: its name, and what it changes in the common config."""
-
-    name: str
-    changes: dict[str, Any] = field(default_factory=dict)
-
-
-def network_entries(names: Sequence[str]) -> list[Entry]:
-    """An entry for each network. Raises AgmanError for an unknown one."""
-    for name in names:
-        if name not in NETWORKS:
-            raise unknown("network", name, NETWORKS)
-    return [Entry(name, {"model": name}) for name in names]
-
-
-def ablation_entries() -> list[Entry]:
-    """ASENet_V2, then one of AG-MAN's parts more at each step; with all of them it is AG-MAN."""
-    changes: dict[str, Any] = {"model": "asen_v2"}
-    entries = [Entry("asen_v2", changes)]
-    for switch, title in ABLATION:
-        changes = changes | {switch: True}
-        entries.append(Entry(f"+ {title}", changes))
-    return [*entries[:-1], Entry(entries[-1].name, {"model": "agman"})]
+from agman_lib.training.run import Run, check_same_data, note_begun, read_begun
 
 
 def compare(
@@ -83,7 +48,8 @@ def compare(
         config: what all runs have in common; its ``out`` and ``seed`` are set here.
         entries: what is compared; the names are unique.
         seeds: at least one; intervals over seeds need two.
-        out: folder for the runs, ``comparison.csv``, ``.md``, ``.json`` and ``.png``.
+        out: folder for the runs, ``comparison.csv``, ``.md``, ``.json`` and ``.png``, and the score
+            of every query, ``scores.npz``.
         baseline: entry that the others are tested against; by default the first.
         split: what is scored.
 
@@ -97,9 +63,10 @@ def compare(
         ``parameters``, ``images seen`` and ``seconds`` of training.
 
     Raises:
-        AgmanError: what `train` raises; an unknown baseline; a name twice.
+        AgmanError: what `train` raises; an unknown baseline; a name twice; cells that are no
+            factorial (`factor_effects`).
     """
-    names = [e.name for e in entries]
+    names, cells = [e.name for e in entries], {e.name: e.levels for e in entries if e.levels}
     if len(set(names)) < len(names) or not names or not seeds:
         raise AgmanError("a comparison needs entries with different names, and a seed")
     baseline = names[0] if baseline is None else baseline
@@ -114,10 +81,14 @@ def compare(
         for entry in entries:
             folder = out / "runs" / f"{_slug(entry.name)}-seed{seed}"
             print(f"{entry.name}, seed {seed}: {folder}", flush=True)
-            run = train(config.changed(**entry.changes, seed=seed, out=str(folder)), resume=True)
-            attribute, values = _scores(run, dataset, split)
+            asked = config.changed(**entry.changes, seed=seed, out=str(folder))
+            if entry.untrained:
+                attribute, values, report = _untrained(entry.untrained, asked, dataset, split)
+            else:
+                run = train(asked, resume=True)
+                (attribute, values), report = _scores(run, dataset, split), run.report
             scores[entry.name].append(100 * values)
-            reports[entry.name].append(run.report)
+            reports[entry.name].append(report)
     stacked = {name: np.stack(s) for name, s in scores.items()}
     table = comparison_table(stacked, attribute, reports, baseline)
     by_attribute = pd.DataFrame(
@@ -130,7 +101,9 @@ def compare(
     )
     random = random_scores(dataset, split)
     published = published_scores(dataset, split, len(attribute))
-    comparison = Comparison(stacked, attribute, table, by_attribute, random, *published)
+    of_seeds = {name: s.mean(1) for name, s in stacked.items()}
+    effects = factor_effects(of_seeds, cells) if cells else None
+    comparison = Comparison(stacked, attribute, table, by_attribute, random, *published, effects)
     write_comparison(comparison, out, dataset, config, seeds, baseline, split)
     return comparison
 
@@ -155,10 +128,31 @@ def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray,
         embeddings = embed(model, pixels, *pairs, progress=f"embed {split}")
         attribute, values = per_query_scores(dataset, split, embeddings)
         kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}
-        whole = io.BytesIO()
-        np.savez(whole, **kept)
-        write_whole(file, whole.getvalue())
+        _write_scores(file, kept)
     return kept["attribute"], kept["values"]
+
+
+def _untrained(
+    how: str, config: TrainConfig, dataset: PreparedDataset, split: str
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """As `untrained_scores`, kept in the run folder once computed."""
+    folder = Path(config.out)
+    file, kept = folder / f"scores-{split}.npz", _read_scores(folder / f"scores-{split}.npz")
+    report = folder / "untrained.json"
+    if kept is None or kept["fingerprint"] != dataset.fingerprint or not report.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        note_begun(folder, dataset, 1)
+        attribute, values, about = untrained_scores(how, config, dataset, split)
+        write_json(report, about)
+        kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}
+        _write_scores(file, kept)
+    return kept["attribute"], kept["values"], json.loads(report.read_text(encoding="utf-8"))
+
+
+def _write_scores(file: Path, scores: dict[str, Any]) -> None:
+    whole = io.BytesIO()
+    np.savez(whole, **scores)
+    write_whole(file, whole.getvalue())
 
 
 def _read_scores(file: Path) -> dict[str, Any] | None:

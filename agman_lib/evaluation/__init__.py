@@ -1,8 +1,8 @@
 """How well a network retrieves: embeddings, rankings, scores, and how sure they are.
 
-From the bottom: `embedding` turns photos into vectors, `ranking` turns rankings into numbers,
-`protocol` knows what is a query and what is relevant, `statistics` gives intervals, and `report`
-scores a network on a split. It may import `networks`, `data` and `base`.
+From the bottom: `levels` and `embedding` turn photos into vectors, `ranking` turns rankings into
+numbers, `protocol` knows what is a query and what is relevant, `statistics` gives intervals, and
+`report` scores a network on a split. It may import `networks`, `data` and `base`.
 
 Start with `ranking`, then `protocol`.
 """

@@ -1,4 +1,6 @@
 from .embedding import embed as embed
+from .levels import level_maps as level_maps
+from .levels import pooled_features as pooled_features
 from .protocol import Task as Task
 from .protocol import pairs_to_embed as pairs_to_embed
 from .protocol import per_query_scores as per_query_scores

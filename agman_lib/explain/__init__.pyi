@@ -25,6 +25,4 @@ from .plots import localisation_chart as localisation_chart
 from .plots import retrieval_grid as retrieval_grid
 from .plots import training_curve as training_curve
 from .probes import fit_probe as fit_probe
-from .probes import level_maps as level_maps
-from .probes import pooled_features as pooled_features
 from .probes import probe_table as probe_table

@@ -9,6 +9,7 @@ What a particular classifier adds to this, `networks.backbones` says.
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import torch
@@ -134,6 +135,14 @@ class MultiLevelBackbone(nn.Module):
         """Let no training change the stages that lead to F2 and F3."""
         for stage in (*self.to_stride_8, *self.to_stride_16):
             getattr(self, stage).requires_grad_(False)
+
+    def digest(self, stages: tuple[str, ...]) -> str:
+        """Sixteen letters that stand for the weights of some stages, statistics included."""
+        found = hashlib.sha256(type(self).__name__.encode())
+        for stage in stages:
+            for name, value in getattr(self, stage).state_dict().items():
+                found.update(f"{stage}.{name}".encode() + value.cpu().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     def combine(self, f2: Tensor, f3: Tensor) -> tuple[Tensor, Tensor]:
         """``F`` and ``X``, as `stages` gives them, of the two `levels`."""

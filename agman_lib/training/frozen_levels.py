@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 
@@ -24,7 +22,8 @@ class FrozenLevels(Pixels):
         super().__init__(pixels.dataset, pixels.size, pixels.fit)
         cells = (pixels.size // 16) ** 2
         shape = (len(pixels.dataset.paths), cells * (4 * backbone.c2 + backbone.c3))
-        what = f"levels-{_digest(backbone)}-{pixels.size}-{pixels.fit}"
+        digest = backbone.digest((*backbone.to_stride_8, *backbone.to_stride_16))
+        what = f"levels-{digest}-{pixels.size}-{pixels.fit}"
 
         @torch.no_grad()
         def levels(part: slice) -> np.ndarray:
@@ -38,15 +37,6 @@ class FrozenLevels(Pixels):
             pixels.dataset, what, shape, np.float16, levels, "levels of the frozen trunk"
         )
         backbone.train(was_training)
-
-
-def _digest(backbone: MultiLevelBackbone) -> str:
-    """Of the weights that lead to the levels."""
-    digest = hashlib.sha256(type(backbone).__name__.encode())
-    for stage in (*backbone.to_stride_8, *backbone.to_stride_16):
-        for name, value in getattr(backbone, stage).state_dict().items():
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def pixels_of(

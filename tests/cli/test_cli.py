@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from published_network import FIXTURES, published_weights
 
 import agman_lib
 from agman_lib.base.cores import usable_cores
@@ -310,8 +311,6 @@ def test_a_full_disk(small_disk, squares_folder, folder, refused):
 
 
 def test_convert_makes_a_file_of_ours(tmp_path, monkeypatch, capsys):
-    from test_reference import FIXTURES, published_weights
-
     shapes = json.loads((FIXTURES / "agman_state_shapes.json").read_text())
     torch.save({"state_dict": published_weights(shapes), "epoch": 3}, tmp_path / "published.pth")
     target = tmp_path / "agman.safetensors"

@@ -15,15 +15,10 @@ from PIL import Image
 from agman_lib.base.errors import AgmanError
 from agman_lib.cli.commands import main
 from agman_lib.comparison import study as module
+from agman_lib.comparison.arms import ABLATION, Entry, ablation_entries, network_entries
 from agman_lib.comparison.published_scores import PublishedScore, published_scores
 from agman_lib.comparison.result import comparison_text
-from agman_lib.comparison.study import (
-    ABLATION,
-    Entry,
-    ablation_entries,
-    compare,
-    network_entries,
-)
+from agman_lib.comparison.study import compare
 from agman_lib.evaluation.statistics import bootstrap_interval, seed_interval, sign_flip_p
 from agman_lib.networks.model import NETWORKS, NO_PARTS, Parts
 from agman_lib.training.run import evaluate_run, initial_model

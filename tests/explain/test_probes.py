@@ -9,9 +9,10 @@ import torch
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Labels, PreparedDataset
 from agman_lib.data.pixels import Pixels, normalize
+from agman_lib.evaluation import levels
 from agman_lib.evaluation.embedding import each_batch
-from agman_lib.explain import probes
-from agman_lib.explain.probes import fit_probe, level_maps, pooled_features, probe_table
+from agman_lib.evaluation.levels import level_maps, pooled_features
+from agman_lib.explain.probes import fit_probe, probe_table
 from agman_lib.networks.backbones import build_backbone
 
 
@@ -58,7 +59,7 @@ def test_level_maps_end_in_what_the_backbone_gives():
 def test_pooled_features_are_means_over_cells(
     squares: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(probes, "each_batch", partial(each_batch, batch_size=2))
+    monkeypatch.setattr(levels, "each_batch", partial(each_batch, batch_size=2))
     torch.manual_seed(0)
     backbone, pixels = build_backbone("resnet18", 2), Pixels(squares, 64)
     images = np.array([3, 0, 7])
