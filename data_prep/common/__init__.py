@@ -1,4 +1,4 @@
-"""What several data sets share: archives, the files of ASEN's splits, and how images are split.
+"""What several data sets share: archives, ASEN's split files, how images are split, the account.
 
 It may import `agman_lib.base` and `agman_lib.data`, as all of `data_prep` may.
 """

@@ -11,15 +11,14 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agman_lib.base.cores import usable_cores
 from agman_lib.base.errors import AgmanError
 from agman_lib.base.progress import bar
-from agman_lib.data.images import decode_image
+from agman_lib.data.images import decode_each
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
 
@@ -167,26 +166,10 @@ def read_parquet(files: list[Path], columns: list[str]) -> Iterator[dict[str, An
 
 
 def undecodable(paths: list[Path], progress: bool = True) -> set[Path]:
-    """The files among ``paths`` that `decode_image` refuses; every one is really decoded."""
-
-    def bad_ones(some: list[Path]) -> list[Path]:
-        return [path for path in some if not _decodes(path)]
-
-    # threads pay for large photos; lists of 64 keep the hand-over cheap for tiny ones
-    parts = [paths[i : i + 64] for i in range(0, len(paths), 64)]
-    bad: set[Path] = set()
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        results = pool.map(bad_ones, parts)
-        for some in bar(
-            results, "decoding photos" if progress else None, total=len(parts), unit="batch"
-        ):
-            bad.update(some)
-    return bad
-
-
-def _decodes(path: Path) -> bool:
-    try:
-        decode_image(path)
-    except AgmanError:
-        return False
-    return True
+    """The files among ``paths`` that `decode_each` refuses; every one is really decoded."""
+    # what waits in a pool takes memory, so photos go there by the thousand
+    parts = (paths[i : i + 1024] for i in range(0, len(paths), 1024))
+    faults = chain.from_iterable(decode_each(part, lambda photo: None) for part in parts)
+    both = zip(paths, faults, strict=True)
+    title = "decoding photos" if progress else None
+    return {path for path, fault in bar(both, title, total=len(paths), unit="photo") if fault}

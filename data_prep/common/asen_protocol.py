@@ -8,7 +8,6 @@ split. It is *not* stratified: within an attribute and value FashionAI's share o
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,10 +18,11 @@ import pandas as pd
 
 from agman_lib.base.errors import AgmanError
 from data_prep.common.archives import undecodable
+from data_prep.common.ledger import Ledger, named
+from data_prep.common.splits import CELLS
 
-NAMED = 20  # how many ids the report names
+FILES = ("no image file", "unreadable image")
 TOLERATED = 0.01  # share of published labels that may differ from the raw ones
-CELLS = ("train", "valid_query", "valid_candidate", "test_query", "test_candidate")
 
 
 def draw_roles(n: int, generator: np.random.Generator) -> np.ndarray:
@@ -35,7 +35,7 @@ def draw_roles(n: int, generator: np.random.Generator) -> np.ndarray:
 def file_faults(
     root: Path, paths: Iterable[str], check_images: bool, progress: bool
 ) -> dict[str, str]:
-    """The files that cannot be used, with the reason: "no image file" or "unreadable image".
+    """The files that cannot be used, with the reason, one of `FILES`.
 
     Args:
         root: what the paths are relative to.
@@ -45,23 +45,33 @@ def file_faults(
     """
     unique = list(dict.fromkeys(paths))
     prefix = str(root) + os.sep
-    faults = {p: "no image file" for p in unique if not os.path.isfile(prefix + p)}
+    faults = {p: FILES[0] for p in unique if not os.path.isfile(prefix + p)}
     if check_images:
         there = {root / p: p for p in unique if p not in faults}
         refused = undecodable(list(there), progress)
-        faults |= {there[file]: "unreadable image" for file in refused}
+        faults |= {there[file]: FILES[1] for file in refused}
     return faults
 
 
-def named(ids: Iterable[Any]) -> dict[str, Any]:
-    """How many there are, and the first of them by name."""
-    ids = [str(i) for i in ids]
-    return {"count": len(ids), "ids": ids[:NAMED]}
+def check_published(published: pd.DataFrame, splits: str | Path | None, download: str) -> None:
+    """Raise AgmanError where a published split has no label that can be used."""
+    for split, table in published.groupby("split"):
+        if not table["reason"].eq("").any():
+            raise AgmanError(
+                f"{splits}: none of the {len(table):,} labels of {split} can be used, first "
+                f"{table['path'].iloc[0]} ({table['reason'].iloc[0]}); {download}"
+            )
 
 
-def named_by_reason(reasons: pd.Series, ids: pd.Series, order: Iterable[str]) -> dict[str, Any]:
-    """`named` for each reason, in the given order; the reason "" means kept."""
-    return {reason: named(ids[reasons.eq(reason)]) for reason in order}
+def account_published(
+    published: pd.DataFrame, first: str, last: str
+) -> tuple[Ledger, dict[str, Any]]:
+    """The published labels' ledger, with the reasons around `FILES`, and their part of a report."""
+    ledger, kept = Ledger(first, *FILES, last), int(published["reason"].eq("").sum())
+    lines = published["file"].str.cat(published["line"].astype(str), sep=", line ")
+    ledger.add_table(published["reason"], lines)
+    ledger.balance("published labels = kept + left out", len(published), kept)
+    return ledger, {"labels": len(published), "kept": kept, "left_out": ledger.report()}
 
 
 def check_agreement(compared: int, disagree: list[str], raw: str) -> dict[str, Any]:
@@ -116,32 +126,9 @@ def cell_counts(table: pd.DataFrame) -> dict[str, int]:
     return {cell: int(counts.get(cell, 0)) for cell in CELLS}
 
 
-def check_sums(sums: dict[str, list[int]]) -> None:
-    """Raise RuntimeError where a sum of the report does not agree."""
-    if wrong := [f"{what}: {a} and {b}" for what, (a, b) in sums.items() if a != b]:
-        raise RuntimeError(f"the report's sums disagree: {'; '.join(wrong)}")
-
-
 def published_splits(kinds: dict[str, str]) -> list[str]:
     """The splits that were taken from published files, of the report's ``split``."""
     return [split for split, kind in kinds.items() if kind == "published"]
-
-
-def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """``prepare_report.json``."""
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    (folder / "prepare_report.json").write_text(text, encoding="utf-8")
-
-
-def left_out_lines(left_out: dict[str, Any], what: str) -> list[str]:
-    """The summary's lines about what was left out."""
-    lines = []
-    for reason, entry in left_out.items():
-        if entry["count"]:
-            ids = entry["ids"][:3]
-            more = ", …" if entry["count"] > len(ids) else ""
-            lines.append(f"{what}, {reason}: {entry['count']:,} ({', '.join(ids)}{more})")
-    return lines
 
 
 def published_lines(report: dict[str, Any], raw: str, more: str = "") -> list[str]:
@@ -155,7 +142,7 @@ def published_lines(report: dict[str, Any], raw: str, more: str = "") -> list[st
             f"{agreement['compared']:,} compared with {raw}, "
             f"{agreement['disagree']['count']:,} differ{more}"
         )
-        lines += left_out_lines(lists["left_out"], "left out of the published files")
+        lines += Ledger.lines(lists["left_out"], "left out of the published files, ")
     return lines
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+CELLS = ("train", "valid_query", "valid_candidate", "test_query", "test_candidate")
+
 
 def assign_cells(
     values: np.ndarray, shares: np.ndarray, generator: np.random.Generator

@@ -16,14 +16,9 @@ import pandas as pd
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Attribute, staging, write_prepared
-from data_prep.common.asen_protocol import (
-    cell_counts,
-    check_agreement,
-    named,
-    published_splits,
-    write_report,
-)
+from data_prep.common.asen_protocol import cell_counts, check_agreement, published_splits
 from data_prep.common.asen_splits import find_splits, ranks, read_filenames, read_global_labels
+from data_prep.common.ledger import named, write_report
 from data_prep.deepfashion.files import (
     DOWNLOAD,
     TYPES,

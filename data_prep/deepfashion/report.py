@@ -8,25 +8,23 @@ import numpy as np
 import pandas as pd
 
 from data_prep.common.asen_protocol import (
-    CELLS,
+    FILES,
+    account_published,
     cell_counts,
     cell_names,
     check_agreement,
-    check_sums,
-    left_out_lines,
-    named,
-    named_by_reason,
     published_lines,
     size_line,
     size_remarks,
     without_candidate,
 )
+from data_prep.common.ledger import Ledger, named
+from data_prep.common.splits import CELLS
 from data_prep.deepfashion.files import TYPES, TrueLabels
 from data_prep.deepfashion.rules import AGAIN, ELSEWHERE, global_ids
 
 # evaluated labels; the files of the training split are not public any more
 PUBLISHED = dict(zip(CELLS[1:], (5_525, 22_100, 5_525, 22_100), strict=True))
-FILES = ("no image file", "unreadable image")
 REASONS = ("no label", *FILES, "not drawn", "in no split")
 
 
@@ -40,23 +38,11 @@ def account(
     """Where every image went. Raises RuntimeError when a sum does not agree."""
     kept = images[images["split"].ne("")]
     scored = labels[labels["evaluated"]].rename(columns={"row": "image"})
-    left_out = named_by_reason(images["reason"], images["path"], REASONS)
-    lines = published["file"].str.cat(published["line"].astype(str), sep=", line ")
-    lists_out = named_by_reason(published["reason"], lines, (ELSEWHERE, *FILES, AGAIN))
-    n_kept = int(published["reason"].eq("").sum())
-    counts = cell_counts(kept)
-    sums = {
-        "images listed = kept + left out": [
-            len(images),
-            len(kept) + sum(e["count"] for e in left_out.values()),
-        ],
-        "images kept = sum over splits": [len(kept), sum(counts.values())],
-        "published labels = kept + left out": [
-            len(published),
-            n_kept + sum(e["count"] for e in lists_out.values()),
-        ],
-    }
-    check_sums(sums)
+    counts, left_out = cell_counts(kept), Ledger(*REASONS)
+    left_out.add_table(images["reason"], images["path"])
+    left_out.balance("images listed = kept + left out", len(images), len(kept))
+    left_out.agree("images kept = sum over splits", len(kept), sum(counts.values()))
+    lists, of_lists = account_published(published, ELSEWHERE, AGAIN)
     n_scored = cell_counts(scored)
     return {
         "rows": {
@@ -64,14 +50,9 @@ def account(
             "images": len(images),
             "listed_twice": named(true.repeated),
             "kept": len(kept),
-            "left_out": left_out,
+            "left_out": left_out.report(),
         },
-        "published_files": {
-            "labels": len(published),
-            "kept": n_kept,
-            "left_out": lists_out,
-            "agreement": _compare(images, true, published, types),
-        },
+        "published_files": of_lists | {"agreement": _compare(images, true, published, types)},
         "images": counts,
         "evaluated_labels": {cell: n_scored[cell] for cell in CELLS[1:]},
         "differs_from_published": size_remarks(n_scored, PUBLISHED),
@@ -81,7 +62,7 @@ def account(
             "evaluated value": without_candidate(scored),
             "any true value": without_candidate(_of_scored(labels, scored)),
         },
-        "sums": sums,
+        "sums": left_out.sums | lists.sums,
     }
 
 
@@ -139,7 +120,7 @@ def summary(report: dict[str, Any]) -> str:
         f"{rows['lines']:,} lines of list_attr_img.txt, {rows['images']:,} images "
         f"({twice:,} listed more than once, their labels united), {rows['kept']:,} kept"
     ]
-    lines += left_out_lines(rows["left_out"], "left out")
+    lines += Ledger.lines(rows["left_out"], "left out, ")
     lines += published_lines(report, "list_attr_img.txt")
     lines.append(f"train {images['train']:,} images")
     scored, none = report["evaluated_labels"], report["queries_without_candidate"]

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from agman_lib.base.errors import AgmanError
-from data_prep.common.asen_protocol import draw_roles, file_faults
+from data_prep.common.asen_protocol import check_published, draw_roles, file_faults
 from data_prep.common.asen_splits import SPLIT_NAMES, Schema, ranks, read_splits
 from data_prep.deepfashion.files import DOWNLOAD, TYPES, Layout, TrueLabels, read_partition
 
@@ -76,12 +75,7 @@ def judge_published(
     kept = good[~again].assign(label=label)
     again |= kept.duplicated(["path", "attribute", "label"]).reindex(good.index, fill_value=False)
     published["reason"] = reason.mask(again.reindex(published.index, fill_value=False), AGAIN)
-    for split, table in published.groupby("split"):
-        if not table["reason"].eq("").any():
-            raise AgmanError(
-                f"{splits}: none of the {len(table):,} labels of {split} can be used, first "
-                f"{table['path'].iloc[0]} ({table['reason'].iloc[0]}); {DOWNLOAD}"
-            )
+    check_published(published, splits, DOWNLOAD)
 
 
 def assign(

@@ -1,6 +1,7 @@
 """Fashion Product Images (Small): `prepare` makes a prepared folder of Kaggle's files.
 
-`convert` decides, `downloads` reads the zip, the folder or the parquet files.
+`convert` decides, `downloads` reads the zip, the folder or the parquet files, `report` accounts for
+every row and value.
 """
 
 import lazy_loader

@@ -1,3 +1,3 @@
 from .convert import kept_values as kept_values
 from .convert import prepare as prepare
-from .convert import summary as summary
+from .report import summary as summary

@@ -32,10 +32,17 @@ COLUMNS = [
     "usage",
     "productDisplayName",
 ]
+ATTRIBUTES = ("gender", "articleType", "baseColour", "season", "usage")
+PLACEHOLDERS = ("", "NA")
 SOURCE = "kaggle.com/datasets/paramaggarwal/fashion-product-images-small"
 DOWNLOAD = (
     f"get archive.zip from {SOURCE} or the parquet files from "
     "huggingface.co/datasets/ashraq/fashion-product-images-small"
+)
+LICENCE = (
+    "not settled: Kaggle's page says MIT (recalled), the Hugging Face copy's card names none, and "
+    "the photos are a shop's; check before you publish or sell anything made of them "
+    "(data_prep/README.md)"
 )
 
 _QUOTED = re.compile(r'"([^"\n]*(?:""[^"\n]*)*)"(?=,|\r?\n|\Z)')

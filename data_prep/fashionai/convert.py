@@ -18,12 +18,13 @@ from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.data.dataset import staging, write_prepared
 from data_prep.common.asen_protocol import (
     cell_counts,
+    check_published,
     draw_roles,
     file_faults,
     published_splits,
-    write_report,
 )
 from data_prep.common.asen_splits import SPLIT_NAMES, read_splits
+from data_prep.common.ledger import write_report
 from data_prep.fashionai.files import (
     ATTRIBUTES,
     DOWNLOAD,
@@ -180,12 +181,7 @@ def _judge_published(
     """Reasons; of a photo in two splits that of test counts, then of valid (the table's order)."""
     _give(published, _conflicts(published), CONFLICT)
     _judge_files(published, faults)
-    for split, table in published.groupby("split"):
-        if not table["reason"].eq("").any():
-            raise AgmanError(
-                f"{splits}: none of the {len(table):,} labels of {split} can be used, first "
-                f"{table['path'].iloc[0]} ({table['reason'].iloc[0]}); {DOWNLOAD}"
-            )
+    check_published(published, splits, DOWNLOAD)
 
 
 def _draw(

@@ -7,24 +7,22 @@ from typing import Any
 import pandas as pd
 
 from data_prep.common.asen_protocol import (
-    CELLS,
+    FILES,
+    account_published,
     cell_counts,
     cell_names,
     check_agreement,
-    check_sums,
-    left_out_lines,
-    named,
-    named_by_reason,
     published_lines,
     size_line,
     size_remarks,
     without_candidate,
 )
+from data_prep.common.ledger import Ledger, named
+from data_prep.common.splits import CELLS
 from data_prep.fashionai.files import ATTRIBUTES, UNUSABLE
 
 PUBLISHED = dict(zip(CELLS, (144_335, 3_600, 14_400, 3_600, 14_400), strict=True))
 CONFLICT, MAYBE, DUPLICATE = "conflicting labels", "maybe", "identical duplicate"
-FILES = ("no image file", "unreadable image")
 REASONS = (*UNUSABLE, CONFLICT, MAYBE, *FILES, DUPLICATE)
 
 
@@ -35,36 +33,34 @@ def account(
     usable = rows["reason"].eq("")
     in_lists = usable & rows["photo"].isin(published["photo"])
     unused = usable & ~in_lists & ~rows["id"].isin(drawn["id"])
-    left_out = named_by_reason(rows["reason"], rows["where"], REASONS)
     images = cell_counts(kept)
-    files = published["file"].str.cat(published["line"].astype(str), sep=", line ")
-    lists = {"labels": len(published), "kept": int(published["reason"].eq("").sum())}
-    out_of_lists = named_by_reason(published["reason"], files, (CONFLICT, *FILES, DUPLICATE))
-    n_out, n_lists_out = (sum(e["count"] for e in x.values()) for x in (left_out, out_of_lists))
-    n_used = [int(in_lists.sum()), len(drawn), int(unused.sum())]
-    sums = {
-        "rows read = usable + left out": [len(rows), int(usable.sum()) + n_out],
-        "usable = in published files + drawn + in no split": [int(usable.sum()), sum(n_used)],
-        "published labels = kept + left out": [len(published), lists["kept"] + n_lists_out],
-        "images = published + drawn": [sum(images.values()), lists["kept"] + len(drawn)],
+    n_usable = int(usable.sum())
+    n_used = {
+        "in_published_files": int(in_lists.sum()),
+        "drawn": len(drawn),
+        "in_no_split": int(unused.sum()),
     }
-    check_sums(sums)
+    raw = Ledger(*REASONS)
+    raw.add_table(rows["reason"], rows["where"])
+    raw.balance("rows read = usable + left out", len(rows), n_usable)
+    what = "usable = in published files + drawn + in no split"
+    raw.agree(what, n_usable, sum(n_used.values()))
+    lists, of_lists = account_published(published, CONFLICT, DUPLICATE)
+    lists.agree("images = published + drawn", sum(images.values()), of_lists["kept"] + len(drawn))
     return {
         "rows": {
             "read": len(rows),
             "with_maybe": int(rows["maybe"].sum()),
-            "usable": int(usable.sum()),
-            "in_published_files": n_used[0],
-            "drawn": n_used[1],
-            "in_no_split": n_used[2],
-            "left_out": left_out,
+            "usable": n_usable,
+            **n_used,
+            "left_out": raw.report(),
         },
-        "published_files": lists | {"left_out": out_of_lists} | _compare(rows, published),
+        "published_files": of_lists | _compare(rows, published),
         "images": images,
         "differs_from_published": size_remarks(images, PUBLISHED),
         "attributes": _count_values(kept),
         "queries_without_candidate": without_candidate(kept.rename(columns={"id": "image"})),
-        "sums": sums,
+        "sums": raw.sums | lists.sums,
     }
 
 
@@ -101,7 +97,7 @@ def summary(report: dict[str, Any]) -> str:
         f"{rows['usable']:,} usable; {rows['with_maybe']:,} have an m (maybe), "
         f"{'kept as their y' if report['settings']['maybe'] == 'keep' else 'dropped'}"
     ]
-    lines += left_out_lines(rows["left_out"], "left out of label.csv")
+    lines += Ledger.lines(rows["left_out"], "left out of label.csv, ")
     lines += published_lines(report, "label.csv", f", {lists.get('with_maybe', 0):,} have an m")
     lines.append(
         f"train {images['train']:,} · "

@@ -1,7 +1,8 @@
 """The built-in garments: drawn, seeded, labelled as FashionAI is, their true regions known.
 
-`dataset` draws a whole prepared folder; `look` draws what is random about a picture; `shapes`,
-`details` and `canvas` hold the curves; `drawing` makes pixels of them.
+`dataset` draws a whole prepared folder; `picture` one garment, and tells where its attributes are;
+`look` draws what is random about a picture; `shapes`, `details` and `canvas` hold the curves;
+`drawing` makes pixels of them.
 
 Start with `dataset`.
 """

@@ -1,9 +1,9 @@
-from .dataset import ATTRIBUTES as ATTRIBUTES
-from .dataset import KINDS as KINDS
-from .dataset import VISIBLE as VISIBLE
 from .dataset import prepare as prepare
-from .dataset import random_values as random_values
-from .dataset import render as render
-from .dataset import true_region as true_region
 from .look import Look as Look
 from .look import draw_look as draw_look
+from .picture import ATTRIBUTES as ATTRIBUTES
+from .picture import KINDS as KINDS
+from .picture import VISIBLE as VISIBLE
+from .picture import random_values as random_values
+from .picture import render as render
+from .picture import true_region as true_region

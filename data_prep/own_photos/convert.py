@@ -6,7 +6,6 @@ and optionally split and role; the folders are ``<attribute>/<value>/<photo>``.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -19,11 +18,12 @@ import pandas as pd
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Attribute, staging, write_prepared
 from data_prep.common.archives import undecodable
+from data_prep.common.ledger import Ledger, write_report
+from data_prep.common.splits import CELLS
 from data_prep.own_photos.source import Entry, Listing, read_source
-from data_prep.own_photos.split import given_cells, split_images
+from data_prep.own_photos.split import ALONE, given_cells, split_images
 
-CELLS = ("train", "valid_query", "valid_candidate", "test_query", "test_candidate")
-NAMED = 20
+UNREADABLE = "photo cannot be opened (save it again as jpg)"
 
 
 def prepare(
@@ -73,24 +73,30 @@ def prepare(
         raise AgmanError(f"{out}: lies inside the photos' folder {source}; choose another --out")
     with staging(out) as folder:
         listing = read_source(source, None if root is None else Path(root))
+        n_photos = len({entry.image for entry in listing.entries})
         _drop_unreadable(listing, progress)
         given = given_cells(listing.entries, source)
         advice: list[str] = []
         images, cells = split_images(listing, given, (valid, test, query_share), seed, advice)
         labels = _labels(listing.entries, dict(zip(images, cells, strict=True)))
         _write(folder, source, listing.root, images, cells, labels)
+        in_cells = {cell: int((cells == cell).sum()) for cell in CELLS}
+        n_out = listing.left_out.count(UNREADABLE, ALONE)
+        what = "photos read = in the splits + left out"
+        listing.left_out.agree(what, n_photos, sum(in_cells.values()) + n_out)
+        _note_slips(listing)
         report = {
             "data_set": "own-photos",
             "source": source.name,
             "settings": {"seed": seed, "valid": valid, "test": test, "query_share": query_share},
-            "images": {cell: int((cells == cell).sum()) for cell in CELLS},
+            "images": in_cells,
             "attributes": _count(labels),
             "advice": advice + _advise(labels, _enough(valid, test)),
-            "left_out": {why: _named(what) for why, what in listing.left_out.items() if what},
-            "notes": {why: _named(what) for why, what in _all_notes(listing).items() if what},
+            "left_out": listing.left_out.report(),
+            "notes": listing.notes.report(),
+            "sums": listing.left_out.sums,
         }
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        (folder / "prepare_report.json").write_text(text, encoding="utf-8")
+        write_report(folder, report)
     return report
 
 
@@ -98,7 +104,7 @@ def _drop_unreadable(listing: Listing, progress: bool) -> None:
     images = sorted({entry.image for entry in listing.entries})
     refused = undecodable([listing.root / image for image in images], progress)
     bad = [image for image in images if listing.root / image in refused]
-    listing.left_out["photo cannot be opened (save it again as jpg)"] += bad
+    listing.left_out.add(UNREADABLE, *bad)
     listing.entries = [e for e in listing.entries if e.image not in set(bad)]
     if not listing.entries:
         raise AgmanError(
@@ -199,35 +205,26 @@ def _enough(valid: float, test: float) -> int:
     return math.ceil(2 / min(valid, test, 1 - valid - test))
 
 
-def _all_notes(listing: Listing) -> dict[str, list[str]]:
-    """The reader's notes, and what looks like a slip in the labels."""
+def _note_slips(listing: Listing) -> None:
+    """Note what looks like a slip in the labels."""
     spellings: dict[tuple[str, str], set[str]] = defaultdict(set)
     values: dict[tuple[str, str], list[str]] = defaultdict(list)
     for e in listing.entries:
         spellings["attribute", _folded(e.attribute)].add(e.attribute)
         spellings[f"value of {e.attribute}", _folded(e.value)].add(e.value)
         values[e.image, e.attribute].append(e.value)
-    return {
-        **listing.notes,
-        "names that look alike (kept apart; give them one spelling if they are the same)": [
-            f"{what}: {', '.join(sorted(names))}"
-            for (what, _), names in sorted(spellings.items())
-            if len(names) > 1
-        ],
-        "photo with several values of an attribute (the first is scored)": [
-            f"{image}: {attribute} {', '.join(several)}"
-            for (image, attribute), several in values.items()
-            if len(several) > 1
-        ],
-    }
+    alike = "names that look alike (kept apart; give them one spelling if they are the same)"
+    for (what, _), names in sorted(spellings.items()):
+        if len(names) > 1:
+            listing.notes.add(alike, f"{what}: {', '.join(sorted(names))}")
+    for (image, attribute), several in values.items():
+        if len(several) > 1:
+            why = "photo with several values of an attribute (the first is scored)"
+            listing.notes.add(why, f"{image}: {attribute} {', '.join(several)}")
 
 
 def _folded(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name.casefold())
-
-
-def _named(names: list[str]) -> dict[str, Any]:
-    return {"count": len(names), "names": names[:NAMED]}
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -242,8 +239,5 @@ def summary(report: dict[str, Any]) -> str:
         each = ", ".join(f"{value} {count['photos']:,}" for value, count in values.items())
         lines.append(f"{attribute}: {each}")
     for title, block in (("left out, ", "left_out"), ("", "notes")):
-        for why, entry in report[block].items():
-            more = "; …" if entry["count"] > 5 else ""
-            named = "; ".join(entry["names"][:5])
-            lines.append(f"{title}{why}: {entry['count']:,} ({named}{more})")
+        lines += Ledger.lines(report[block], title, shown=5, between="; ")
     return "\n".join([*lines, *report["advice"]])

@@ -12,9 +12,11 @@ import os
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from agman_lib.base.errors import AgmanError, unknown
+from data_prep.common.ledger import Ledger
 
 NEEDED = ("path", "attribute", "value")
 OPTIONAL = ("split", "role")
@@ -42,8 +44,8 @@ class Listing:
 
     root: Path
     entries: list[Entry] = field(default_factory=list)
-    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    left_out: Ledger = field(default_factory=partial(Ledger, word="names"))
+    notes: Ledger = field(default_factory=partial(Ledger, word="names"))
 
 
 def read_source(source: Path, root: Path | None = None) -> Listing:
@@ -85,9 +87,9 @@ def _read_folders(source: Path) -> Listing:
             for photo in _visible(value):
                 _take_photo(listing, source, attribute, value, photo)
             if value.is_file():
-                listing.notes["file in no value's folder (ignored)"].append(_below(source, value))
+                listing.notes.add("file in no value's folder (ignored)", _below(source, value))
         if attribute.is_file():
-            listing.notes["file in no value's folder (ignored)"].append(attribute.name)
+            listing.notes.add("file in no value's folder (ignored)", attribute.name)
     if not listing.entries:
         tables = sorted(p.name for p in source.glob("*.csv"))
         hint = f"; or name the table {tables[0]} itself" if tables else ""
@@ -100,11 +102,11 @@ def _read_folders(source: Path) -> Listing:
 def _take_photo(listing: Listing, source: Path, attribute: Path, value: Path, photo: Path) -> None:
     path = _below(source, photo)
     if photo.is_dir():
-        listing.notes["folder inside a value's folder (ignored)"].append(path)
+        listing.notes.add("folder inside a value's folder (ignored)", path)
     elif photo.suffix.lower() in SUFFIXES:
         listing.entries.append(Entry(path, path, attribute.name.strip(), value.name.strip()))
     else:
-        listing.notes[f"not {', '.join(s[1:] for s in SUFFIXES)} (save it as jpg)"].append(path)
+        listing.notes.add(f"not {', '.join(s[1:] for s in SUFFIXES)} (save it as jpg)", path)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -136,7 +138,7 @@ def _read_table(file: Path, folder: Path) -> Listing:
     _check_header(file, skipped + 1, header)
     for column in header:
         if column and column not in NEEDED + OPTIONAL:
-            listing.notes["column not used"].append(column)
+            listing.notes.add("column not used", column)
     try:
         for cells in reader:
             number = skipped + reader.line_num
@@ -148,8 +150,8 @@ def _read_table(file: Path, folder: Path) -> Listing:
             "double quotes around this line"
         ) from None
     if not listing.entries:
-        missing = listing.left_out.get("photo missing", [])
-        first = f" (first: {missing[0]})" if missing else ""
+        missing = listing.left_out.report().get("photo missing")
+        first = f" (first: {missing['names'][0]})" if missing else ""
         raise AgmanError(
             f"{file}: no line has a label and a photo that is there{first}; paths are looked for "
             f"in {listing.root}, and --root names another folder"
@@ -203,7 +205,7 @@ def _take_line(
     row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
     empty = [name for name in NEEDED if not row.get(name)]
     if empty:
-        listing.left_out["empty cell"].append(f"{where} ({', '.join(empty)})")
+        listing.left_out.add("empty cell", f"{where} ({', '.join(empty)})")
         return
     split, role = row.get("split", "").lower(), row.get("role", "").lower()
     if split and split not in SPLITS:
@@ -212,7 +214,7 @@ def _take_line(
         raise unknown("role", row["role"], ROLES, f"{file}, {where}")
     image = _locate(listing.root, row["path"], f"{file}, {where}")
     if image is None:
-        listing.left_out["photo missing"].append(f"{where} ({row['path']})")
+        listing.left_out.add("photo missing", f"{where} ({row['path']})")
         return
     split = SPLITS.get(split, "")
     listing.entries.append(Entry(where, image, row["attribute"], row["value"], split, role))
@@ -250,9 +252,8 @@ def _merge_copies(listing: Listing) -> None:
             original = first.setdefault(hashlib.sha256(content).digest(), image)
             if original != image:
                 same[image] = original
-    listing.notes["copy of another photo (both are one image)"] = [
-        f"{copy} = {original}" for copy, original in sorted(same.items())
-    ]
+    copies = [f"{copy} = {original}" for copy, original in sorted(same.items())]
+    listing.notes.add("copy of another photo (both are one image)", *copies)
     listing.entries = [
         Entry(e.where, same.get(e.image, e.image), e.attribute, e.value, e.split, e.role)
         for e in listing.entries
@@ -267,7 +268,7 @@ def _drop_repeated(listing: Listing) -> None:
         if earlier is entry:
             kept.append(entry)
         else:
-            listing.left_out["label repeated"].append(f"{entry.where}, as {earlier.where}")
+            listing.left_out.add("label repeated", f"{entry.where}, as {earlier.where}")
             if (entry.split, entry.role) != (earlier.split, earlier.role):
                 kept.append(entry)  # a contradiction, which is refused with its lines later on
     listing.entries = kept

@@ -11,6 +11,8 @@ from agman_lib.base.errors import AgmanError
 from data_prep.common.splits import assign_cells
 from data_prep.own_photos.source import Entry, Listing
 
+ALONE = "photo of such an attribute alone"
+
 # --------------------------------------------------------------------------- which attributes stay
 
 
@@ -33,11 +35,11 @@ def split_images(
             return images, cells
         said = [_too_poor(listing.entries, attribute, pairs) for attribute in poor]
         advice += said
-        listing.left_out["attribute cannot be trained"] += poor
+        listing.left_out.add("attribute cannot be trained", *poor)
         before = {entry.image for entry in listing.entries}
         listing.entries = [e for e in listing.entries if e.attribute not in poor]
         unlabelled = before - {entry.image for entry in listing.entries}
-        listing.left_out["photo of such an attribute alone"] += sorted(unlabelled)
+        listing.left_out.add(ALONE, *sorted(unlabelled))
         if not listing.entries:
             raise AgmanError(f"{listing.root}: nothing can be trained. {' '.join(advice)}")
 

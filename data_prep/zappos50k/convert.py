@@ -9,7 +9,6 @@ Scores on triplets made here are not comparable with published ones: other tripl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pandas as pd
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Attribute, staging, write_prepared
 from data_prep.common.archives import undecodable
+from data_prep.common.ledger import Ledger, write_report
 from data_prep.zappos50k.lists import (
     COLUMNS,
     SPLITS,
@@ -95,7 +95,7 @@ def prepare(
     if set(caps) != set(CAPS) or min(caps.values()) < 1 or not 0 <= max_missing <= 1:
         raise AgmanError("caps name train, valid, test, at least 1; max_missing is 0 to 1")
     table = Path(metadata) if metadata is not None else find_metadata(source)
-    notes: dict[str, list[str]] = {}
+    notes = Ledger(word="names")
     with staging(out) as folder:
         photos = read_photos(source)
         lists = None if triplets is None else read_lists(Path(triplets))
@@ -118,10 +118,13 @@ def prepare(
             ids = [photos.find(path) if path else None for path in lists.paths]
             drawn = listed_rows(lists, ids, images, caps, seed, notes)
             split, several = splits_of(len(images), drawn)
-            notes["image in triplets of several splits"] = _pick(images, several)
-            notes["image in no triplet"] = _pick(images, split == "")
+            notes.add("image in triplets of several splits", *_pick(images, several))
+            notes.add("image in no triplet", *_pick(images, split == ""))
         _refuse_empty(source, drawn, split)
         _write(folder, paths, root, split, of_images, drawn, () if lists is None else SPLITS)
+        again = f"second line of an image in {'filenames.json' if lists else 'meta-data.csv'}"
+        n_out = notes.count("photo missing", "photo unreadable", again)
+        notes.agree("photos listed = usable images + left out", len(listed), len(images) + n_out)
         report = {
             "data_set": "zappos50k",
             "source": source.name,
@@ -130,8 +133,7 @@ def prepare(
             **account(len(photos.files), split, of_images, drawn, notes),
             "agreement_with_metadata": agreement(of_images, drawn) if lists and rows else {},
         }
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        (folder / "prepare_report.json").write_text(text, encoding="utf-8")
+        write_report(folder, report)
     return report
 
 
@@ -139,15 +141,14 @@ def prepare(
 
 
 def _labelled(
-    photos: Photos, rows: list[Row], notes: dict[str, list[str]]
+    photos: Photos, rows: list[Row], notes: Ledger
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """Image id -> values of each attribute, from the first line of each image."""
     values: dict[str, dict[str, tuple[str, ...]]] = {}
-    repeated = notes.setdefault("second line of an image in meta-data.csv", [])
     for row in rows:
         image = photos.find_cid(row.cid, row.folder)
         if image in values:
-            repeated.append(f"line {row.line}: {row.cid}")
+            notes.add("second line of an image in meta-data.csv", f"line {row.line}: {row.cid}")
         elif image is not None:
             values[image] = row.values
     return values
@@ -166,7 +167,7 @@ def _place(
     where: str,
     max_missing: float,
     folder: Path,
-    notes: dict[str, list[str]],
+    notes: Ledger,
     progress: bool,
 ) -> tuple[dict[str, str], Path]:
     """The usable images, in listed order, with their path, and the folder the paths start from."""
@@ -180,9 +181,10 @@ def _place(
     bad = {image for image in wanted if root / paths[image] in refused}
     unreadable = [lines[image] for image in wanted if image in bad]
     _refuse_half(missing + unreadable, len(listed), where, photos, max_missing)
-    notes["photo missing"], notes["photo unreadable"] = missing, unreadable
-    notes["photo not listed"] = sorted(set(photos.files) - set(wanted))
-    notes["photo twice in the download"] = photos.repeated
+    notes.add("photo missing", *missing)
+    notes.add("photo unreadable", *unreadable)
+    notes.add("photo not listed", *sorted(set(photos.files) - set(wanted)))
+    notes.add("photo twice in the download", *photos.repeated)
     if photos.source.is_file():
         for image in bad:
             (root / paths[image]).unlink()

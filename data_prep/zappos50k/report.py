@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_prep.common.ledger import Ledger
 from data_prep.zappos50k.lists import COLUMNS, SPLITS
 from data_prep.zappos50k.triplets import Values
 
@@ -15,7 +16,6 @@ CAPS = {"train": 200_000, "valid": 80_000, "test": 160_000}
 N_IMAGES = 50_025
 HEELS = ("Flat", "Under 1in")  # lowest first; the other ranges begin with their inches
 UNKNOWN = "not recorded"  # dataset.json wants a value of each attribute; no label has this one
-NAMED = 20
 
 
 def ordered(values: set[str]) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ def account(
     split: np.ndarray,
     of_images: Values,
     drawn: pd.DataFrame,
-    notes: dict[str, list[str]],
+    notes: Ledger,
 ) -> dict[str, Any]:
     """Counts of photos, triplets and values by split, and what was left out or is odd."""
     n_triplets = Counter(zip(drawn["split"], drawn["attribute"], strict=True))
@@ -39,9 +39,13 @@ def account(
         for attribute in COLUMNS
         for value in values.get(attribute, ())
     )
+    images = {s: int((split == s).sum()) for s in SPLITS}
+    unused = notes.count("photo unreadable", "photo not listed", "image in no triplet")
+    what = "photos in the download = in the splits + left out"
+    notes.agree(what, n_photos, sum(images.values()) + unused)
     totals = {s: sum(n_triplets[s, a] for a in COLUMNS) for s in SPLITS}
     return {
-        "images": {s: int((split == s).sum()) for s in SPLITS},
+        "images": images,
         "triplets": {s: {a: n_triplets[s, a] for a in COLUMNS} for s in SPLITS},
         "values": {
             a: {
@@ -55,11 +59,8 @@ def account(
             _compare("photos in the download", n_photos, N_IMAGES),
             *(_compare(f"{s} triplets", totals[s], CAPS[s]) for s in SPLITS),
         ],
-        "notes": {
-            what: {"count": len(names), "names": names[:NAMED]}
-            for what, names in notes.items()
-            if names
-        },
+        "notes": notes.report(),
+        "sums": notes.sums,
     }
 
 
@@ -81,7 +82,4 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"{attribute}: meta-data.csv bears out {share} % of the listed triplets")
     if not any(report["values"].values()):
         lines.append("labels.csv is empty: no meta-data.csv was found (ut-zap50k-data.zip)")
-    for what, entry in report["notes"].items():
-        more = "; …" if entry["count"] > 3 else ""
-        lines.append(f"{what}: {entry['count']:,} ({'; '.join(entry['names'][:3])}{more})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *Ledger.lines(report["notes"], between="; ")])

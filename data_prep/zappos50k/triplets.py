@@ -8,6 +8,7 @@ import pandas as pd
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import Labels
 from agman_lib.data.triplets import LabelIndex
+from data_prep.common.ledger import Ledger
 from data_prep.zappos50k.lists import COLUMNS, SPLITS, Lists
 
 PERCENT = {"train": 70, "valid": 10, "test": 20}
@@ -122,7 +123,7 @@ def listed_rows(
     images: list[str],
     caps: dict[str, int],
     seed: int,
-    notes: dict[str, list[str]],
+    notes: Ledger,
 ) -> pd.DataFrame:
     """CSN's triplets in their order, those with an unusable photo left out, at most the caps.
 
@@ -140,9 +141,7 @@ def listed_rows(
     row = {image: i for i, image in enumerate(images)}
     number = np.array([row.get(image, -1) if image else -1 for image in ids], np.int64)
     _note_repeated(lists, ids, notes)
-    left_out = notes.setdefault("triplets left out, a photo is missing or unreadable", [])
-    odd = notes.setdefault("triplets without three different images (kept)", [])
-    tables = []
+    left_out, odd, tables = [], [], []
     for s, split in enumerate(SPLITS):
         parts = []
         for attribute in COLUMNS:
@@ -158,15 +157,17 @@ def listed_rows(
             choice = np.random.default_rng([seed, s]).permutation(len(table))[: caps[split]]
             table = table.iloc[np.sort(choice)]
         tables.append(table)
+    notes.add("triplets left out, a photo is missing or unreadable", *left_out)
+    notes.add("triplets without three different images (kept)", *odd)
     return pd.concat(tables, ignore_index=True)
 
 
-def _note_repeated(lists: Lists, ids: list[str | None], notes: dict[str, list[str]]) -> None:
-    repeated = notes.setdefault("second line of an image in filenames.json", [])
+def _note_repeated(lists: Lists, ids: list[str | None], notes: Ledger) -> None:
     first: dict[str, int] = {}
     for line, image in enumerate(ids, 1):
         if image is not None and first.setdefault(image, line) != line:
-            repeated.append(f"line {line}: {lists.paths[line - 1]}, as line {first[image]}")
+            where = f"line {line}: {lists.paths[line - 1]}, as line {first[image]}"
+            notes.add("second line of an image in filenames.json", where)
 
 
 def splits_of(n_images: int, triplets: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

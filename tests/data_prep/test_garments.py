@@ -14,7 +14,8 @@ from PIL import Image
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import PreparedDataset
 from data_prep import garments
-from data_prep.garments.dataset import ATTRIBUTES, KINDS, VISIBLE, draw_look, random_values, render
+from data_prep.garments import ATTRIBUTES, KINDS, VISIBLE, draw_look, random_values, render
+from data_prep.garments.picture import _boxes, _without_specks
 
 OWNED = [(kind, attribute) for kind, owned in KINDS.items() for attribute in owned]
 PLACED = [(kind, attribute) for kind, attribute in OWNED if attribute != "pattern"]
@@ -201,10 +202,10 @@ def test_specks_make_no_box():
     mask[3, 3] = True  # alone
     mask[10, 8:10] = True  # two
     mask[2:8, 14] = True  # a thin line stays, less its ends
-    assert garments._boxes(garments._without_specks(mask)) == [(14, 3, 15, 7)]
-    assert garments._boxes(np.zeros((20, 20), bool)) == []
+    assert _boxes(_without_specks(mask)) == [(14, 3, 15, 7)]
+    assert _boxes(np.zeros((20, 20), bool)) == []
     whole = np.ones((5, 5), bool)
-    assert garments._boxes(garments._without_specks(whole)) == [(0, 0, 5, 5)]
+    assert _boxes(_without_specks(whole)) == [(0, 0, 5, 5)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
