@@ -63,12 +63,14 @@ def styles(rows: list[list[str]]) -> bytes:
     return "\n".join([HEADER, *map(",".join, rows), "8,too,short", ""]).encode()
 
 
-def make_folder(folder: Path) -> Path:
-    rows, photos = miniature()
+def make_folder(
+    folder: Path, content: tuple[list[list[str]], dict[str, bytes]] | None = None
+) -> Path:
+    rows, photos = content or miniature()
     (folder / "images").mkdir(parents=True)
     (folder / "styles.csv").write_bytes(styles(rows))
-    for name, content in photos.items():
-        (folder / "images" / f"{name}.jpg").write_bytes(content)
+    for name, photo in photos.items():
+        (folder / "images" / f"{name}.jpg").write_bytes(photo)
     return folder
 
 

@@ -57,6 +57,8 @@ def prepare_fashion_products(
     out: str,
     seed: int = 0,
     min_images: int = 100,
+    attributes: Literal["every", "by-kind"] = "every",
+    labels: Literal["one", "all"] | None = None,
 ) -> None:
     """Fashion Product Images (Small) into a prepared folder.
 
@@ -65,10 +67,21 @@ def prepare_fashion_products(
         out: Folder to make.
         seed: Of the split.
         min_images: Values with fewer images are dropped.
+        attributes: The table's columns, which every photo has (every), or attributes that belong to
+            kinds of products, as FashionAI's do (by-kind).
+        labels: How many labels of a training image are used; by default one with by-kind, and all
+            otherwise.
     """
     from data_prep import fashion_products
 
-    report = fashion_products.prepare(Path(source), Path(out), seed=seed, min_images=min_images)
+    report = fashion_products.prepare(
+        Path(source),
+        Path(out),
+        seed=seed,
+        min_images=min_images,
+        attributes=attributes,
+        labels=labels,
+    )
     print(fashion_products.summary(report))
 
 

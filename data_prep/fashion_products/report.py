@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,28 +11,34 @@ import pandas as pd
 
 from data_prep.common.ledger import NAMED, Ledger, named
 from data_prep.common.splits import CELLS
-from data_prep.fashion_products.downloads import ATTRIBUTES, LICENCE, PLACEHOLDERS
+from data_prep.fashion_products.downloads import LICENCE, PLACEHOLDERS
 
 Known = dict[str, list[str]]  # the kept values of each attribute, in index order
 
 
 def account(
-    rows: pd.DataFrame,
-    photos: pd.DataFrame,
-    kept: pd.DataFrame,
+    frames: list[pd.DataFrame],
     cells: np.ndarray,
+    attributes: Iterable[str],
     known: Known,
+    taken: np.ndarray,
     left_out: Ledger,
     repaired: list[str],
 ) -> dict[str, Any]:
-    """Where every row and every value went. Raises RuntimeError when a sum does not agree."""
+    """Where every row and every value went. Raises RuntimeError when a sum does not agree.
+
+    Args:
+        frames: all rows, those with a usable photo, and those kept (in the order of ``cells``).
+        taken: which labels (N, A) of the kept rows are written, known attributes alone.
+    """
+    rows, photos, kept = frames
     n_read = len(rows) + left_out.count("unreadable row")
     in_cells = {cell: int((cells == cell).sum()) for cell in CELLS}
     left_out.balance("rows read = images kept + rows left out", n_read, len(kept))
     left_out.agree("images kept = sum over splits", len(kept), sum(in_cells.values()))
     values = {}
-    for attribute in ATTRIBUTES:
-        table = values[attribute] = _count_values(attribute, [rows, photos, kept], cells, known)
+    for attribute in attributes:
+        table = values[attribute] = _count_values(attribute, frames, cells, known)
         n_rows = sum(entry["rows"] for entry in table.values())
         n_labels = sum(entry["labels"] for entry in table.values())
         unlabelled = sum(e["photos"] for e in table.values() if e["status"] != "kept")
@@ -40,6 +47,14 @@ def account(
         what = f"{attribute}: photos = labels + unlabelled"
         left_out.agree(what, len(photos), n_labels + unlabelled)
         left_out.agree(f"{attribute}: labels = sum over splits", n_labels, in_splits)
+    in_train = cells == "train"
+    written = {a: int(taken[in_train, i].sum()) for i, a in enumerate(known)}
+    if sum(written.values()) < sum(e["train"] for table in values.values() for e in table.values()):
+        what = "training labels written = training images"
+        left_out.agree(what, sum(written.values()), in_cells["train"])
+        extra = {"training_labels_written": written}
+    else:
+        extra = {}
     return {
         "rows": {
             "read": n_read,
@@ -49,6 +64,7 @@ def account(
         },
         "images": in_cells,
         "attributes": values,
+        **extra,
         "queries_without_candidate": {
             split: sum(
                 entry[f"{split}_query"] * (entry[f"{split}_candidate"] == 0)
@@ -64,10 +80,7 @@ def account(
 def _count_values(
     attribute: str, frames: list[pd.DataFrame], cells: np.ndarray, known: Known
 ) -> dict[str, dict[str, Any]]:
-    """For each value: its status, rows, usable photos, labels, and labels in each cell.
-
-    ``frames`` are all rows, those with a usable photo, and those kept (in the order of ``cells``).
-    """
+    """For each value: its status, rows, usable photos, labels, and labels in each cell."""
     rarity = "rare" if attribute in known else "attribute left out"
     n_rows, n_photos, n_kept = (frame[attribute].value_counts() for frame in frames)
     by_cell = Counter(zip(frames[2][attribute], cells, strict=True))
@@ -111,5 +124,7 @@ def summary(report: dict[str, Any]) -> str:
         )
         if "attribute left out" in photos:
             lines[-1] = f"{attribute}: left out, fewer than two of its values are frequent enough"
+    if "training_labels_written" in report:
+        lines.append(f"one label of each training image is used: {images['train']:,}")
     lines.append(f"licence: {LICENCE}")
     return "\n".join(lines)
