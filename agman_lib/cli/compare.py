@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
@@ -25,6 +25,8 @@ class CompareOptions:
     """Compare the steps from asen_v2 to agman instead, one part more at a time."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of each."""
+    split: Literal["valid", "test"] = "test"
+    """Split that is scored: valid, while something is still being chosen."""
     baseline: str = ""
     """Entry that the others are tested against; by default asen_v2, or the first arm."""
 
@@ -56,6 +58,6 @@ def compare_command(args: list[str]) -> None:
     else:
         entries = ablation_entries() if options.ablation else network_entries(options.networks)
     baseline = options.baseline or (entries[0].name if options.arms else "asen_v2")
-    comparison = compare(config, entries, options.seeds, config.out, baseline)
+    comparison = compare(config, entries, options.seeds, config.out, baseline, options.split)
     print(comparison_text(comparison, baseline), end="")
     print(f"{config.out}: comparison.csv, .md, .json and .png, and scores.npz")

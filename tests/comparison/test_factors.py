@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.comparison import study
@@ -166,3 +167,12 @@ def test_the_softmax_network_is_a_line_like_any_other(tiny, tmp_path):
     assert list(found.table.index) == ["softmax", "csn"]
     with pytest.raises(AgmanError, match="--model softmax needs --sampler batch"):
         compare(tiny, network_entries(["softmax"]), [0], tmp_path / "d")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "figures" / "arms").glob("*.toml")), ids=str)
+def test_the_committed_arms_can_be_trained(tiny, file):
+    entries = arms_from_file(file, tiny.changed(sampler="batch", values_per_attribute=2))
+    assert len(entries) >= 6
+    levels = {e.name: e.levels for e in entries if e.levels}
+    if levels:
+        assert len(factor_effects({name: [0.0, 1.0] for name in levels}, levels)) == 7
