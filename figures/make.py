@@ -148,10 +148,12 @@ def architecture() -> Figure:
 def comparison(name: str) -> Figure:
     """The chart of a committed comparison."""
     r = results(name)
-    table = pd.DataFrame(r["table"]).T
-    table.index = [textwrap.shorten(str(i), 40, placeholder="…") for i in table.index]
-    of_seeds = dict(zip(table.index, r["MAP of each seed"].values(), strict=True))
-    return comparison_chart(table, of_seeds, r["random"]["mean"])
+    of_seeds = {
+        textwrap.shorten(name, 40, placeholder="…"): seeds
+        for name, seeds in r["MAP of each seed"].items()
+    }
+    highlight = "agman" if "agman" in of_seeds else list(of_seeds)[-1]
+    return comparison_chart(of_seeds, r["random"]["mean"], r["baseline"], highlight=[highlight])
 
 
 def localisation() -> Figure:

@@ -159,7 +159,7 @@ def write_comparison(
     write_whole(out / "comparison.md", comparison_text(comparison, baseline).encode())
     ours = {k: v for k, v in config.result_options.items() if k not in ("seed", "model")}
     of_seeds = {k: s.mean(1).tolist() for k, s in comparison.scores.items()}
-    chart = comparison_chart(comparison.table, of_seeds, comparison.random["mean"])
+    chart = comparison_chart(of_seeds, comparison.random["mean"], baseline)
     save_picture(chart, out / "comparison.png", dpi=130)
     about = {
         "dataset": dataset.title,
