@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,16 @@ from agman_lib.comparison.arms import Entry, arms_from_file, network_entries
 from agman_lib.comparison.factors import factor_effects
 from agman_lib.comparison.study import compare
 from agman_lib.comparison.untrained import untrained_scores
+from agman_lib.data.dataset import PreparedDataset
 from agman_lib.evaluation.protocol import pairs_to_embed, per_query_scores
 from agman_lib.evaluation.statistics import seed_interval
+
+
+@pytest.fixture
+def tiny(tiny, tmp_path):
+    """On a copy of the data, where what the baselines keep in its cache goes."""
+    return tiny.changed(data=str(shutil.copytree(tiny.data, tmp_path / "data")))
+
 
 FACTORS = {"start": ("random", "ImageNet"), "attention": ("V2", "AG-MAN"), "branch": ("off", "on")}
 
@@ -146,9 +155,9 @@ def test_a_factorial_with_a_baseline_goes_from_the_file_to_the_table(tiny, tmp_p
     pd.testing.assert_frame_equal(again.table, found.table)
 
 
-def test_the_baselines_read_the_frozen_levels(tiny, squares):
+def test_the_baselines_read_the_frozen_levels(tiny):
     """The squares' side and colour can be read off an average by anything that is fitted."""
-    config = tiny.changed(image_size=64)
+    config, squares = tiny.changed(image_size=64), PreparedDataset.load(tiny.data)
     attribute, pooled, cost = untrained_scores("pooled", config, squares, "test")
     fitted_attribute, fitted, report = untrained_scores("logistic", config, squares, "test")
     assert attribute.tolist() == fitted_attribute.tolist()
