@@ -170,6 +170,7 @@ def test_an_unknown_option_in_python_is_named():
         TrainConfig().changed(epoch=3)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_exits_with_2(tmp_path):
     command = [sys.executable, "-m", "agman_lib", "evaluate", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -264,6 +265,7 @@ def test_a_pickle_is_refused_and_never_run(refused, tmp_path, monkeypatch, squar
     assert sorted(p.name for p in tmp_path.iterdir()) == ["evil.pth.tar", "plain.pkl"]
 
 
+@pytest.mark.slow
 def test_no_network_for_imagenet_weights(squares_folder, tmp_path):
     """A proxy that refuses: what a machine without a network answers."""
     out = tmp_path / "run"

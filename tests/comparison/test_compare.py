@@ -29,6 +29,7 @@ def quick(tiny):
     return tiny.changed(class_branch=None, epochs=1, steps_per_epoch=2)
 
 
+@pytest.mark.slow
 def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     out = tmp_path / "comparison"
     entries = network_entries(["asen_v2", "agman", "csn"])

@@ -133,6 +133,7 @@ def test_wrong_arms_are_named(tiny, tmp_path, text, message):
         arms_from_file(file, tiny)
 
 
+@pytest.mark.slow
 def test_a_factorial_with_a_baseline_goes_from_the_file_to_the_table(tiny, tmp_path, monkeypatch):
     file, out = tmp_path / "arms.toml", tmp_path / "compared"
     file.write_text(ARMS)

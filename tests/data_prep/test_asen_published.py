@@ -113,6 +113,7 @@ def test_fashionai_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert report["queries_without_candidate"]["valid"] == 0
 
 
+@pytest.mark.slow
 def test_fashionai_of_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw, rng, names = tmp_path / "raw", np.random.default_rng(0), list(FASHIONAI)
     for part, n in ((PARTS[0], 80_335), (PARTS[1], 100_000)):
@@ -128,6 +129,7 @@ def test_fashionai_of_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "all sizes are those of the published split" in fashionai.summary(report)
 
 
+@pytest.mark.slow
 def test_deepfashion_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = shared("data/asen-splits/DeepFashion")
     paths = read_filenames(splits / "filenames_valid.txt")

@@ -48,7 +48,12 @@ def looks_from(name: str, seed: int, size: int = 320, n: int = 4) -> np.ndarray:
     return (centres - STRIDE * cells).numpy()
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+LARGE = ("resnet34", "resnet50", "convnext_tiny")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in BACKBONES]
+)
 def test_the_gradient_by_the_pixels_is_centred_where_the_offset_says(name):
     measured = np.concatenate([looks_from(name, seed) for seed in range(2)])
     np.testing.assert_allclose(measured.mean(0), BACKBONES[name].offset, atol=2)

@@ -66,6 +66,7 @@ def finished(tiny, trained) -> TrainConfig:
     return tiny
 
 
+@pytest.mark.slow
 def test_the_same_config_gives_the_same_run_whatever_the_workers(finished, tmp_path):
     again = finished.changed(out=str(tmp_path / "again"))
     run_in_child(again)
