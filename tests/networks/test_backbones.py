@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -18,6 +21,7 @@ from agman_lib.networks.backbones import BACKBONES, build_backbone
 from agman_lib.networks.build import build_model
 from agman_lib.networks.imagenet import imagenet_weights
 from agman_lib.networks.weights import load_model, save_model
+from agman_lib.training.loop import train
 
 HERE = "agman_lib.networks.imagenet"
 LITE0 = "efficientnet_lite0"
@@ -118,3 +122,41 @@ def test_the_package_of_weights_is_missing_or_holds_another_file(tmp_path, monke
     other.unlink()
     with pytest.raises(AgmanError, match=r"other\.pth: missing, or not the file"):
         build_model("agman", 2, LITE0, "imagenet")
+
+
+FRESH = """
+import sys
+import numpy as np
+from agman_lib.cli.commands import main
+from agman_lib.data import PreparedDataset
+from agman_lib.explain.widgets import AttentionExplorer
+from agman_lib.search import Gallery
+
+run, data, out = sys.argv[1:]
+assert main(["export", run, out + "/small.safetensors"]) == 0
+assert main(["index", out + "/small.safetensors", data, "--out", out + "/gallery"]) == 0
+assert main(["explain", out + "/gallery", "i0", "--out", out + "/explained"]) == 0
+gallery = Gallery.load(out + "/gallery")
+explorer = AttentionExplorer(gallery, PreparedDataset.load(data))
+explorer.figure().savefig(out + "/explorer.png")
+np.save(out + "/embeddings.npy", gallery.embeddings)
+"""
+
+
+@pytest.mark.slow
+def test_lite0_takes_its_normalisation_into_a_gallery_in_a_fresh_process(tiny, tmp_path, squares):
+    """Its weights want mean and deviation 0.5; with ImageNet's usual ones all this would run too,
+    and find something else."""
+    run = train(tiny.changed(backbone=LITE0, weights="imagenet", epochs=1, image_size=64))
+    command = [sys.executable, "-c", FRESH, str(run.folder), tiny.data, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    model = run.model("best").eval()
+    images = Pixels(squares, 64).take(np.arange(len(squares.images)))
+    with torch.no_grad():
+        maps = model.trunk(images.float() / 255 * 2 - 1)
+        expected = model.attend(maps, torch.arange(squares.n_attributes)[None]).embedding
+    found = np.load(tmp_path / "embeddings.npy")
+    np.testing.assert_allclose(found, expected.numpy(), atol=5e-3)  # the file holds half precision
+    assert (tmp_path / "explorer.png").is_file()
+    assert (tmp_path / "explained" / "i0.png").is_file()
