@@ -20,6 +20,7 @@ def prepare_garments(
     test_candidates: int = 200,
     labels: Literal["one", "all", "every"] = "one",
     seed: int = 0,
+    look: Literal["plain", "hard"] = "plain",
 ) -> None:
     """Draw the built-in garments.
 
@@ -35,6 +36,8 @@ def prepare_garments(
             every attribute of its kind; every: validation and test images too, and all regions
             of test images.
         seed: Of everything drawn.
+        look: plain, or hard: the same garments, smaller, turned further, partly hidden, in worse
+            light.
     """
     from data_prep import garments
 
@@ -48,6 +51,7 @@ def prepare_garments(
         test_candidates=test_candidates,
         labels=labels,
         seed=seed,
+        look=look,
     )
     print(f"{out}: ready")
 

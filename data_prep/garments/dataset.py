@@ -19,7 +19,7 @@ from PIL import Image
 
 from agman_lib.base.cores import usable_cores
 from agman_lib.base.errors import AgmanError
-from data_prep.garments.look import draw_look
+from data_prep.garments.look import draw_look, harder
 from data_prep.garments.picture import (
     ATTRIBUTES,
     KINDS,
@@ -33,6 +33,7 @@ from data_prep.garments.picture import (
 )
 
 LABELS = ("one", "all", "every")
+LOOKS = ("plain", "hard")
 _GROUPS = (
     ("train", "train"),
     ("valid", "query"),
@@ -52,6 +53,7 @@ class _Task:
     size: int
     seed: int
     labels: str
+    look: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def _draw(task: _Task) -> _Drawn:
     split, role = _GROUPS[task.group]
     key = (task.seed, task.group, task.number)
     look = draw_look(np.random.default_rng((*key, 0)))
+    if task.look == "hard":
+        look = harder(look, np.random.default_rng((*key, 2)))
     rng = np.random.default_rng((*key, 1))
     # Attributes and values take turns instead of being drawn, so that classes are balanced.
     turn, attribute_index = divmod(task.number, len(ATTRIBUTES))
@@ -107,6 +111,7 @@ def prepare(
     test_candidates: int = 200,
     labels: str = "one",
     seed: int = 0,
+    look: str = "plain",
     workers: int | None = None,
 ) -> dict[str, int]:
     """Draw the garments into a prepared folder (`agman_lib.data`), and kinds.csv (image, kind).
@@ -126,6 +131,8 @@ def prepare(
             images its true region. "every": they too have the labels of every attribute of their
             kind, and test images all true regions; what is evaluated stays the same.
         seed: of everything drawn.
+        look: "plain"; or "hard": smaller, turned further, partly hidden, in worse light. The same
+            seed draws the same garments, with the same values, in either look.
         workers: processes; None for one a core.
 
     Returns:
@@ -140,12 +147,12 @@ def prepare(
 
     each = (valid_queries, valid_candidates, test_queries, test_candidates)
     counts = [train, *(count * len(ATTRIBUTES) for count in each)]
-    _check_arguments(size, counts, labels, seed)
+    _check_arguments(size, counts, labels, seed, look)
     with staging(out) as folder:
         for split in ("train", "valid", "test"):
             (folder / "images" / split).mkdir(parents=True)
         tasks = [
-            _Task(folder, group, number, size, seed, labels)
+            _Task(folder, group, number, size, seed, labels, look)
             for group, count in enumerate(counts)
             for number in range(count)
         ]
@@ -167,7 +174,7 @@ def prepare(
         write_prepared(
             folder,
             name="garments",
-            title="Built-in garments",
+            title="Built-in garments" + (", hard look" if look == "hard" else ""),
             source=f"drawn by data_prep/garments/dataset.py, seed {seed}, size {size}",
             licence="MIT",
             attributes=[Attribute(name, values) for name, values in ATTRIBUTES.items()],
@@ -178,13 +185,15 @@ def prepare(
     return {"images": len(images), "labels": len(label_rows), "regions": len(regions)}
 
 
-def _check_arguments(size: int, counts: list[int], labels: str, seed: int) -> None:
+def _check_arguments(size: int, counts: list[int], labels: str, seed: int, look: str) -> None:
     if not SMALLEST <= size <= LARGEST:
         raise AgmanError(f"size {size} must be {SMALLEST} to {LARGEST} pixels")
     if min(counts) < 1:
         raise AgmanError("train, the queries and the candidates must each be at least 1")
     if labels not in LABELS:
         raise AgmanError(f"labels {labels!r} must be one of {', '.join(LABELS)}")
+    if look not in LOOKS:
+        raise AgmanError(f"look {look!r} must be one of {', '.join(LOOKS)}")
     if seed < 0:
         raise AgmanError(f"seed {seed} must not be negative")
 

@@ -44,6 +44,8 @@ def paint(kind: str, values: Mapping[str, str], look: Look, size: int) -> npt.ND
         image += (body * _relief(look, body))[..., None] * _rgb(look.body)
     image += (1 - body - cloth - trim - ink)[..., None] * _background(look, size)
 
+    image = _with_shapes(image, look.front)
+
     across = np.cos(look.light_angle) * (x - 0.5) + np.sin(look.light_angle) * (y - 0.5)
     light = look.exposure * (1 + look.light_strength * across)
     image *= light[..., None].astype(np.float32)
@@ -133,15 +135,21 @@ def _background(look: Look, size: int) -> Floats:
     along = np.cos(look.backdrop_angle) * (x - 0.5) + np.sin(look.backdrop_angle) * (y - 0.5)
     first, last = _rgb(look.backdrop[0]), _rgb(look.backdrop[1])
     gradient: Floats = first + (along[..., None] + 0.5).astype(np.float32) * (last - first)
-    if not look.clutter:
-        return gradient
-    image = Image.fromarray((np.clip(gradient, 0, 1) * 255).astype(np.uint8))
-    image = image.resize((2 * size, 2 * size), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(image)
-    for clutter in look.clutter:
-        colour = tuple(int(255 * channel) for channel in clutter.colour)
-        draw.polygon(_clutter_outline(clutter, 2 * size), fill=colour)
-    return np.asarray(image.reduce(2), np.float32) / np.float32(255)
+    return _with_shapes(gradient, look.clutter)
+
+
+def _with_shapes(image: Floats, shapes: tuple[Clutter, ...]) -> Floats:
+    """An image (size, size, 3) with shapes painted over it, each over the earlier ones."""
+    if not shapes:
+        return image
+    size = len(image)
+    large = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
+    large = large.resize((2 * size, 2 * size), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(large)
+    for shape in shapes:
+        colour = tuple(int(255 * channel) for channel in shape.colour)
+        draw.polygon(_clutter_outline(shape, 2 * size), fill=colour)
+    return np.asarray(large.reduce(2), np.float32) / np.float32(255)
 
 
 def _clutter_outline(clutter: Clutter, size: int) -> list[float]:

@@ -6,7 +6,7 @@ numbers in the same order. Two pictures with one look therefore differ by their 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ Colour = tuple[float, float, float]
 """Red, green, blue in 0..1."""
 
 CLUTTER_SHAPES = ("ellipse", "rectangle", "stripe")
-_MOST_CLUTTER = 5
+_MOST_CLUTTER, _MOST_IN_FRONT = 5, 3
 _TRIES = 24
 
 
@@ -62,6 +62,7 @@ class Look:
     light_angle: float
     light_strength: float
     exposure: float
+    front: tuple[Clutter, ...] = ()  # shapes before the garment
 
 
 def draw_look(rng: np.random.Generator) -> Look:
@@ -108,6 +109,38 @@ def draw_look(rng: np.random.Generator) -> Look:
         light_angle=between(0, 2 * np.pi),
         light_strength=between(0.05, 0.3),
         exposure=between(0.8, 1.15),
+    )
+
+
+def harder(look: Look, rng: np.random.Generator) -> Look:
+    """The look of a harder picture.
+
+    The garment is smaller, so that its values differ by fewer pixels; it is turned and shifted
+    further, folded and lit more strongly, in a noisier picture, and one to three shapes hide parts
+    of it. What is drawn depends on the values as little as before.
+    """
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    front = [_clutter(rng, look.cloth, look.second) for _ in range(_MOST_IN_FRONT)]
+    small = [
+        replace(shape, radii=(between(0.04, 0.13), between(0.03, 0.09)), centre=(x, y))
+        for shape, (x, y) in zip(
+            front, rng.uniform(0.2, 0.8, (_MOST_IN_FRONT, 2)).tolist(), strict=True
+        )
+    ]
+    return replace(
+        look,
+        rotation=float(np.radians(between(-35, 35))),
+        scale=between(0.24, 0.4),
+        shift=(between(-0.14, 0.14), between(-0.12, 0.12)),
+        arm_angles=(float(np.radians(between(8, 48))), float(np.radians(between(8, 48)))),
+        fold_strength=between(0.05, 0.22),
+        noise_strength=between(0.01, 0.06),
+        light_strength=between(0.1, 0.6),
+        exposure=between(0.55, 1.3),
+        front=tuple(small[: int(rng.integers(1, _MOST_IN_FRONT + 1))]),
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import PreparedDataset
 from data_prep import garments
 from data_prep.garments import ATTRIBUTES, KINDS, VISIBLE, draw_look, random_values, render
+from data_prep.garments.look import Clutter
 from data_prep.garments.picture import _boxes, _without_specks
 
 OWNED = [(kind, attribute) for kind, owned in KINDS.items() for attribute in owned]
@@ -291,6 +293,31 @@ def test_labels_every_label_all_images_with_all_their_regions(prepared, tmp_path
     test = every[every["split"].eq("test") & every["attribute"].ne("pattern")]
     marked = all_[["image", "attribute"]].drop_duplicates()
     assert len(marked) == len(marked.merge(test)) > 2 * len(few[["image"]].drop_duplicates())
+
+
+def test_the_hard_look_draws_the_same_garments_smaller_and_partly_hidden(prepared, tmp_path):
+    folder, _ = prepared
+    garments.prepare(tmp_path / "hard", **SMALL, look="hard", workers=1)
+    for name in ("labels.csv", "kinds.csv", "images.csv"):
+        assert (tmp_path / "hard" / name).read_bytes() == (folder / name).read_bytes()
+    plain, hard = (PreparedDataset.load(f) for f in (folder, tmp_path / "hard"))
+    assert (hard.title, plain.title) == ("Built-in garments, hard look", "Built-in garments")
+    assert set(hard.regions["image"]) == set(plain.regions["image"])  # none is hidden wholly
+    areas = [
+        (r["x1"] - r["x0"]).mul(r["y1"] - r["y0"]).sum() for r in (hard.regions, plain.regions)
+    ]
+    assert areas[0] < 0.75 * areas[1]
+
+
+def test_what_lies_before_a_garment_hides_its_attribute():
+    """The region of a value is what can still be seen of it."""
+    values, look = example("top", 0)
+    (box, *_) = garments.true_region("top", values, "neckline", look, 96)
+    middle = ((box[0] + box[2]) / 192, (box[1] + box[3]) / 192)
+    screen = Clutter("rectangle", middle, (0.5, 0.5), 0.0, (0.5, 0.5, 0.5))
+    assert garments.true_region("top", values, "neckline", replace(look, front=(screen,)), 96) == []
+    behind = replace(look, clutter=(screen,))
+    assert garments.true_region("top", values, "neckline", behind, 96)
 
 
 def test_result_does_not_depend_on_the_workers(prepared, tmp_path):
