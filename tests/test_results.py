@@ -197,17 +197,18 @@ def test_the_published_scores_are_printed_as_they_are():
     assert {cells[0]: cells[1:] for cells in table(RESULTS, "published")} == expected
 
 
-def test_the_learning_rates_are_printed_as_they_are_and_the_best_are_used():
-    r, experiment = course.results("rates-photos"), ROOT / "docs" / "experiment.md"
+@pytest.mark.parametrize("data", ["photos", "garments"])
+def test_the_learning_rates_are_printed_as_they_are_and_the_best_are_used(data):
+    r, experiment = course.results(f"rates-{data}"), ROOT / "docs" / "experiment.md"
     assert r["split"] == "valid"
     found = {name: row["MAP"] for name, row in r["table"].items()}
     printed = {}
-    for rate, *cells in table(experiment.read_text(encoding="utf-8"), "rates-photos"):
+    for rate, *cells in table(experiment.read_text(encoding="utf-8"), f"rates-{data}"):
         for start, cell in zip(("random", "ImageNet"), cells, strict=True):
             if cell:
                 printed[f"{start}, {rate}"] = cell
     assert printed == {name: f"{value:.1f}" for name, value in found.items()}
-    arms = tomllib.loads((ROOT / "figures" / "arms" / "photos.toml").read_text())["arms"]
+    arms = tomllib.loads((ROOT / "figures" / "arms" / f"{data}.toml").read_text())["arms"]
     for start, weights in (("random", "none"), ("ImageNet", "imagenet")):
         rates = {name: value for name, value in found.items() if name.startswith(start)}
         best = float(max(rates, key=rates.__getitem__).split(", ")[1])
