@@ -1,0 +1,101 @@
+"""Write the tables of the committed results into the documents, between their marks.
+
+    python figures/tables.py
+
+A mark is ``<!-- NAME -->`` in a page of `PAGES`, and the table ends at ``<!-- end -->``. A test
+compares the pages with what this would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agman_lib.course import results
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("RESULTS.md", "docs/experiment.md")
+
+
+def comparison(name: str) -> list[str]:
+    """The arms of an experiment, one a line."""
+    r = results(name)
+    lines = [
+        f"| arm | MAP ± seeds | 95 % over queries | difference to {r['baseline']} | over seeds |",
+        "|---|---:|---:|---:|---:|",
+        f"| random ranking | {r['random']['mean']:.1f} | | | |",
+    ]
+    for arm, row in r["table"].items():
+        cells = [arm, f"{row['MAP']:.1f}{_half(row['seeds ±'])}"]
+        cells.append(f"[{row['low']:.1f}, {row['high']:.1f}]")
+        if arm != r["baseline"]:
+            over = f"[{row['diff low']:+.1f}, {row['diff high']:+.1f}]"
+            cells += [f"{row['difference']:+.1f} {over}", _half(row["diff seeds ±"]).strip()]
+        else:
+            cells += ["", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def effects(name: str) -> list[str]:
+    """The effects of the factors, one a line."""
+    lines = ["| effect on MAP | mean | over seeds | each seed |", "|---|---:|---:|---|"]
+    for effect, row in results(name)["effects"].items():
+        each = ", ".join(f"{value:+.1f}" for value in row["of seeds"])
+        lines.append(f"| {effect} | {row['effect']:+.1f} | ± {row['±']:.1f} | {each} |")
+    return lines
+
+
+def rates(name: str) -> list[str]:
+    """The learning rates that were tried from each start."""
+    found = {arm: row["MAP"] for arm, row in results(name)["table"].items()}
+    lines = ["| learning rate | random weights | ImageNet's weights |", "|---:|---:|---:|"]
+    for rate in sorted({arm.split(", ")[1] for arm in found}, key=float):
+        cells = [found.get(f"{start}, {rate}") for start in ("random", "ImageNet")]
+        lines.append(f"| {rate} |" + "".join(f" {c:.1f} |" if c else " |" for c in cells))
+    return lines
+
+
+def _half(value: float | None) -> str:
+    return "" if value is None else f" ± {value:.1f}"
+
+
+TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
+    "rates-photos": (rates, "rates-photos"),
+    "rates-garments": (rates, "rates-garments"),
+    "experiment-photos": (comparison, "experiment-photos"),
+    "experiment-garments": (comparison, "experiment-garments"),
+    "effects-photos": (effects, "experiment-photos"),
+    "effects-garments": (effects, "experiment-garments"),
+}
+"""Of each mark: what makes its table, and the file of `agman_lib/assets` that it is made from."""
+
+
+def filled(text: str) -> tuple[str, list[str]]:
+    """A page with every table of `TABLES` made anew, and the marks that it has."""
+    marks = []
+
+    def made(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in TABLES:
+            return match[0]
+        marks.append(name)
+        make, file = TABLES[name]
+        return "\n".join([f"<!-- {name} -->", *make(file), "<!-- end -->"])
+
+    return re.sub(r"(?s)<!-- ([\w-]+) -->\n.*?<!-- end -->", made, text), marks
+
+
+def main() -> None:
+    """Write them all."""
+    for page in PAGES:
+        file: Any = ROOT / page
+        text, marks = filled(file.read_text(encoding="utf-8"))
+        file.write_text(text, encoding="utf-8")
+        print(f"{page}: {', '.join(marks)}")
+
+
+if __name__ == "__main__":
+    main()
