@@ -9,9 +9,10 @@ ARM is a line of it that has a class branch. The loss on the test images is set 
 - *kind*: the loss of someone who is told the image's kind, and knows which attributes it has;
 - the loss on the images of training, in the last epoch (from the run's log).
 
-As in training, attributes are asked for equally often, and values of an attribute too. An image of a
-kind may be labelled for any of the kind's attributes. Below *kind* there is only the sampler's habit
-to be learned: an image with a rare value of an attribute is asked for that attribute more often.
+As in training, attributes are asked for equally often, and values of an attribute too. An image of
+a kind may be labelled for any of the kind's attributes. Below *kind* there is only the sampler's
+habit to be learned: an image with a rare value of an attribute is asked for that attribute more
+often.
 """
 
 from __future__ import annotations
