@@ -43,6 +43,7 @@ def zappos50k(base: Path) -> list[str]:
     return [str(zappos_miniature.make_folder(base / "raw")), "--triplets", str(lists)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [fashionai, deepfashion, zappos50k])
 def test_from_the_raw_download_to_the_table(make, tmp_path, capsys):
     name = make.__name__

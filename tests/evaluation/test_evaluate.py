@@ -133,6 +133,7 @@ def read_asen(name: str) -> pd.DataFrame:
     return pd.read_csv(file, sep=r"\s+", header=None, names=["image", "attribute", "value"])
 
 
+@pytest.mark.slow
 def test_random_row_of_the_real_fashionai_split_is_the_mean_of_200_shuffles():
     query, candidate = read_asen("query_valid.txt"), read_asen("candidate_valid.txt")
     assert (len(query), len(candidate)) == (3600, 14400)

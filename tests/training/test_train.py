@@ -80,6 +80,7 @@ def test_the_same_config_gives_the_same_run_whatever_the_workers(finished, tmp_p
     assert weights(seed) != weights(finished)
 
 
+@pytest.mark.slow
 def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path, capsys):
     watched, seen = finished.changed(out=str(tmp_path / "watched")), []
 
@@ -165,6 +166,7 @@ def saved(config: TrainConfig) -> dict:
     return torch.load(Path(config.out) / "last.pt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_between_two_lines_of_the_log_changes_nothing(tiny, tmp_path, monkeypatch):
     config = tiny.changed(steps_per_epoch=8, log_every=3, checkpoint_every=2)
     whole = config.changed(out=str(tmp_path / "whole"))
@@ -187,6 +189,7 @@ def test_the_time_before_a_break_counts(tiny, monkeypatch):
     assert 1000 < train(config, resume=True).report["seconds"] < 1100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 30])
 def test_a_log_that_a_power_failure_cut_short_is_whole_again(tiny, tmp_path, monkeypatch, left):
     whole = tiny.changed(out=str(tmp_path / "whole"))
