@@ -27,7 +27,13 @@ from agman_lib.search import Gallery
 from data_prep.garments import prepare
 
 HERE = Path(__file__).resolve().parent
-COMPARISONS = ("comparison-photos", "comparison-garments", "ablation-garments")
+COMPARISONS = (
+    "experiment-photos",
+    "experiment-garments",
+    "comparison-photos",
+    "comparison-garments",
+    "ablation-garments",
+)
 ASKED = ("neckline", "skirt_length")
 RESNET, NEW, ATTRIBUTE, OUT = "#dfe7f2", "#fde3c8", "#d9ecd6", "#f3d9e6"
 
@@ -152,8 +158,8 @@ def comparison(name: str) -> Figure:
         textwrap.shorten(name, 40, placeholder="…"): seeds
         for name, seeds in r["MAP of each seed"].items()
     }
-    highlight = "agman" if "agman" in of_seeds else list(of_seeds)[-1]
-    return comparison_chart(of_seeds, r["random"]["mean"], r["baseline"], highlight=[highlight])
+    agman = [name for name in ("agman", "AG-MAN") if name in of_seeds] or list(of_seeds)[-1:]
+    return comparison_chart(of_seeds, r["random"]["mean"], r["baseline"], highlight=agman)
 
 
 def localisation() -> Figure:

@@ -16,7 +16,7 @@ from typing import Any
 from agman_lib.course import results
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("RESULTS.md", "docs/experiment.md")
+PAGES = ("README.md", "RESULTS.md", "docs/experiment.md")
 
 
 def comparison(name: str) -> list[str]:
@@ -58,17 +58,64 @@ def rates(name: str) -> list[str]:
     return lines
 
 
+def one_result(_: str) -> list[str]:
+    """What the README shows of the experiment: the eight cells, and logistic regression."""
+    garments, photos = (results(f"experiment-{data}") for data in ("garments", "photos"))
+    lines = ["| start | network | drawn garments | real photos |", "|---|---|---:|---:|"]
+    chance = [f"{r['random']['mean']:.1f}" for r in (garments, photos)]
+    lines.append("| | random ranking | " + " | ".join(chance) + " |")
+    for arm in [*garments["table"], "frozen trunk, logistic regression"]:
+        start, network = arm.split(", ")
+        network = network.replace("V2", "ASENet_V2").replace("branch", "class branch")
+        rows = [r["table"].get(arm) for r in (garments, photos)]
+        cells = [f"{row['MAP']:.1f}{_half(row['seeds ±'])}" if row else "" for row in rows]
+        lines.append(f"| {start} | {network} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def branch_loss(name: str) -> list[str]:
+    """The class branch's loss on new images, beside what one knows without it."""
+    lines = [
+        "| data | knowing nothing | knowing the kind | last epoch | new images, by seed |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in results(name)["rows"]:
+        trained, new = row["last epoch of training"], row["new images"]
+        cells = [row["dataset"], f"{row['nothing']:.3f}", f"{row['kind']:.3f}"]
+        cells += [f"{sum(trained) / len(trained):.3f}", ", ".join(f"{loss:.3f}" for loss in new)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def backbone_cost(name: str) -> list[str]:
+    """What a backbone costs, as a multiple of ResNet-18."""
+    rows = results(name)["rows"]
+    kinds = list(dict.fromkeys((row["what"], row["size"]) for row in rows))
+    lines = ["| backbone | " + " | ".join(f"{what}, {size} px" for what, size in kinds) + " |"]
+    lines.append("|---|" + "---:|" * len(kinds))
+    for backbone in dict.fromkeys(row["backbone"] for row in rows):
+        found = {(r["what"], r["size"]): r for r in rows if r["backbone"] == backbone}
+        cells = [
+            f"{r['ratio']:.2f} [{r['from']:.2f}, {r['to']:.2f}]" for r in map(found.get, kinds) if r
+        ]
+        lines.append(f"| {backbone} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def _half(value: float | None) -> str:
     return "" if value is None else f" ± {value:.1f}"
 
 
 TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
+    "one-result": (one_result, ""),
     "rates-photos": (rates, "rates-photos"),
     "rates-garments": (rates, "rates-garments"),
     "experiment-photos": (comparison, "experiment-photos"),
     "experiment-garments": (comparison, "experiment-garments"),
     "effects-photos": (effects, "experiment-photos"),
     "effects-garments": (effects, "experiment-garments"),
+    "branch-loss": (branch_loss, "branch_loss"),
+    "backbone-cost": (backbone_cost, "backbone_cost"),
 }
 """Of each mark: what makes its table, and the file of `agman_lib/assets` that it is made from."""
 
