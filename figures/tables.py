@@ -58,6 +58,20 @@ def rates(name: str) -> list[str]:
     return lines
 
 
+def curves(name: str) -> list[str]:
+    """Validation MAP during longer trainings, and the test's at their end; the mean over seeds."""
+    arms = results(name)["arms"]
+    steps = next(iter(arms.values()))["steps"]
+    lines = ["| arm | " + " | ".join(f"{step} steps" for step in steps) + " | test, at the end |"]
+    lines.append("|---|" + "---:|" * (len(steps) + 1))
+    for arm, row in arms.items():
+        of_seeds = row["validation MAP of each seed"]
+        cells = [f"{sum(found) / len(found):.1f}" for found in zip(*of_seeds, strict=True)]
+        cells.append(f"{row['test MAP']:.1f} [{row['low']:.1f}, {row['high']:.1f}]")
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def one_result(_: str) -> list[str]:
     """What the README shows of the experiment: the eight cells, and logistic regression."""
     garments, photos = (results(f"experiment-{data}") for data in ("garments", "photos"))
@@ -114,6 +128,7 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "experiment-garments": (comparison, "experiment-garments"),
     "effects-photos": (effects, "experiment-photos"),
     "effects-garments": (effects, "experiment-garments"),
+    "curves-photos": (curves, "curves-photos"),
     "branch-loss": (branch_loss, "branch_loss"),
     "backbone-cost": (backbone_cost, "backbone_cost"),
 }

@@ -241,6 +241,29 @@ def test_the_tables_of_committed_results_are_those_that_the_script_writes(page):
     assert text == tables.filled(text)[0]
 
 
+def test_the_readme_says_what_the_experiment_found():
+    photos, garments = (course.results(f"experiment-{data}") for data in ("photos", "garments"))
+    text = one_line(README)
+    for r, data in ((photos, "photos"), (garments, "garments")):
+        start = r["effects"]["start"]
+        points = "points " if data == "photos" else ""
+        assert f"{start['effect']:+.1f} ± {start['±']:.1f} {points}on {data}" in text
+    for factor in ("attention", "branch"):
+        row = photos["effects"][factor]
+        assert f"{row['effect']:+.1f} ± {row['±']:.1f}" in text
+    cost = garments["table"]["ImageNet, V2 + branch"]
+    assert f"costs {-cost['difference']:.1f} ± {cost['diff seeds ±']:.1f} points" in text
+    branch = course.results("branch_loss")["rows"][0]
+    new = branch["new images"]
+    assert f"({min(new):.3f} to {max(new):.3f})" in text
+    assert f"told the kind ({branch['kind']:.3f})" in text
+    ahead = photos["table"]["frozen trunk, logistic regression"]
+    assert f"is {ahead['difference']:.0f} points ahead" in text
+    longer = course.results("curves-photos")["arms"]
+    v2, agman = (longer[arm]["test MAP"] for arm in ("ImageNet, V2", "AG-MAN"))
+    assert f"ASENet_V2 reaches {v2:.1f} on photos and AG-MAN {agman:.1f}" in text
+
+
 def test_every_table_that_the_script_makes_is_printed():
     pages = [(ROOT / page).read_text(encoding="utf-8") for page in tables.PAGES]
     printed = [mark for text in pages for mark in tables.filled(text)[1]]

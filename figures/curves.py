@@ -1,0 +1,41 @@
+"""Validation scores during longer trainings: agman_lib/assets/curves-photos.json.
+
+    python figures/curves.py COMPARED
+
+COMPARED is a folder that `agman compare` made; every epoch of every run gives a point.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import agman_lib
+from agman_lib.base.folders import write_json
+from agman_lib.training import Run
+
+OUT = Path(agman_lib.__file__).parent / "assets" / "curves-photos.json"
+
+
+def main(compared: Path) -> None:
+    """Read the runs' logs and write the file."""
+    about = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
+    arms = {}
+    for arm, row in about["table"].items():
+        slug = "".join(c if c.isalnum() else "-" for c in arm).strip("-")
+        runs = [Run.load(compared / "runs" / f"{slug}-seed{seed}") for seed in about["seeds"]]
+        logs = [run.log.dropna(subset=["valid"]) for run in runs]
+        arms[arm] = {
+            "steps": (logs[0]["epoch"] * runs[0].config.steps_per_epoch).tolist(),
+            "validation MAP of each seed": [log["valid"].round(3).tolist() for log in logs],
+            "test MAP": row["MAP"],
+            "low": row["low"],
+            "high": row["high"],
+        }
+    kept = ("dataset", "fingerprint", "seeds", "random")
+    write_json(OUT, {key: about[key] for key in kept} | {"arms": arms})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
