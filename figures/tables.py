@@ -101,6 +101,32 @@ def branch_loss(name: str) -> list[str]:
     return lines
 
 
+def street_photos(name: str) -> list[str]:
+    """The share of maps that lies on a kind's pixels, for attributes of that kind and of others."""
+    r = results(name)
+    found = {(row["arm"], row["weights"], row["map"], row["kind"]): row for row in r["table"]}
+    networks = {
+        "ImageNet, V2": "ASENet_V2",
+        "ImageNet, AG-MAN's attention + branch": "AG-MAN's attention + branch",
+    }
+    lines = [
+        "| network | pixels of | photos | uniform map | centre | S, untrained | S | S of other kinds "
+        "| Grad-CAM |",
+        "|---|---|" + "---:|" * 7,
+    ]
+    for arm, title in networks.items():
+        for kind, photos in r["photos"].items():
+            own = found[arm, "trained", "attention", kind]
+            start = found[arm, "untrained", "attention", kind]
+            cam = found[arm, "trained", "grad_cam", kind]
+            cells = [title, kind, str(photos)]
+            cells += [f"{r['references'][name][kind]:.1f}" for name in ("uniform", "centre")]
+            cells += [f"{start['share']:.1f}", f"{own['share']:.1f}{_half(own['±'])}"]
+            cells += [f"{own['others']:.1f}", f"{cam['share']:.1f}{_half(cam['±'])}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
 def backbone_cost(name: str) -> list[str]:
     """What a backbone costs, as a multiple of ResNet-18."""
     rows = results(name)["rows"]
@@ -129,6 +155,8 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "effects-photos": (effects, "experiment-photos"),
     "effects-garments": (effects, "experiment-garments"),
     "curves-photos": (curves, "curves-photos"),
+    "experiment-photos-224": (comparison, "experiment-photos-224"),
+    "street-photos": (street_photos, "street_photos"),
     "branch-loss": (branch_loss, "branch_loss"),
     "backbone-cost": (backbone_cost, "backbone_cost"),
 }

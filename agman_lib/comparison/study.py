@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from agman_lib.base.devices import make_accelerator
 from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.base.folders import write_json, write_whole
 from agman_lib.comparison.arms import Entry
@@ -125,6 +126,7 @@ def _scores(run: Run, dataset: PreparedDataset, split: str) -> tuple[np.ndarray,
     if kept is None or kept["fingerprint"] != dataset.fingerprint:
         model, pairs = run.model("best"), pairs_to_embed(dataset, split)
         pixels = pixels_of(run.config, dataset, model.backbone)
+        model.to(make_accelerator(run.config.device).device)
         embeddings = embed(model, pixels, *pairs, progress=f"embed {split}")
         attribute, values = per_query_scores(dataset, split, embeddings)
         kept = {"attribute": attribute, "values": values, "fingerprint": dataset.fingerprint}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agman_lib.base.devices import make_accelerator
 from agman_lib.data.dataset import Labels, PreparedDataset
 from agman_lib.data.pixels import Pixels, cached_array
 from agman_lib.evaluation.levels import pooled_features
@@ -87,6 +88,7 @@ def _features(config: TrainConfig, dataset: PreparedDataset) -> np.ndarray:
 
     every = (*backbone.to_stride_8, *backbone.to_stride_16, *backbone.rest)
     what = f"pooled-{backbone.digest(every)}-{config.image_size}-{config.fit}"
+    backbone.to(make_accelerator(config.device).device)
     shape = (len(images), pooled(slice(1)).shape[1])
     file = cached_array(dataset, what, shape, np.float32, pooled, "levels, pooled")
     return np.load(file)

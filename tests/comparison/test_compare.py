@@ -5,10 +5,12 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ATTRIBUTES, make_squares
 from PIL import Image
 
@@ -130,6 +132,24 @@ def test_kept_scores_that_are_cut_short_or_of_other_tables_are_computed_again(qu
         spoil()
         pd.testing.assert_frame_equal(compare(quick, entries, [0], out).table, before)
         assert file.read_bytes() == whole
+
+
+def test_runs_are_scored_on_the_accelerator_that_trains_them(quick, tmp_path, monkeypatch):
+    asked, used = [], []
+
+    def no_photos_there(model, *_, **__):
+        used.append(next(model.parameters()).device.type)
+        raise KeyboardInterrupt
+
+    def elsewhere(device="auto", precision="no"):
+        asked.append(device)
+        return SimpleNamespace(device=torch.device("meta"))
+
+    monkeypatch.setattr(module, "make_accelerator", elsewhere)
+    monkeypatch.setattr(module, "embed", no_photos_there)
+    with pytest.raises(KeyboardInterrupt):
+        compare(quick, network_entries(["triplet"]), [0], tmp_path / "c")
+    assert (asked, used) == (["cpu"], ["meta"])
 
 
 def _done(config) -> bool:
