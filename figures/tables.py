@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agman_lib.course import results
+from agman_lib.evaluation.statistics import seed_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "RESULTS.md", "docs/experiment.md")
@@ -109,11 +112,8 @@ def street_photos(name: str) -> list[str]:
         "ImageNet, V2": "ASENet_V2",
         "ImageNet, AG-MAN's attention + branch": "AG-MAN's attention + branch",
     }
-    lines = [
-        "| network | pixels of | photos | uniform map | centre | S, untrained | S | S of other kinds "
-        "| Grad-CAM |",
-        "|---|---|" + "---:|" * 7,
-    ]
+    heads = "network, pixels of, photos, uniform map, centre, S untrained, S, S of other kinds, Grad-CAM"
+    lines = ["| " + heads.replace(", ", " | ") + " |", "|---|---|" + "---:|" * 7]
     for arm, title in networks.items():
         for kind, photos in r["photos"].items():
             own = found[arm, "trained", "attention", kind]
@@ -124,6 +124,34 @@ def street_photos(name: str) -> list[str]:
             cells += [f"{start['share']:.1f}", f"{own['share']:.1f}{_half(own['±'])}"]
             cells += [f"{own['others']:.1f}", f"{cam['share']:.1f}{_half(cam['±'])}"]
             lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def feature_gap(name: str) -> list[str]:
+    """Probes of ImageNet's trunk, and what training it further changes, level by level."""
+    r = results(name)
+    found = {
+        (row["data"], row["level"], row["pool"], row["extractor"], row["attribute"]): row
+        for row in r["rows"]
+    }
+    others = ("attributes", "kinds", "random labels", "random weights")
+    lines = ["| data | level | pooled | ImageNet | " + " | ".join(others) + " |"]
+    lines.append("|---|---|---|" + "---:|" * (1 + len(others)))
+    for data in dict.fromkeys(row["data"] for row in r["rows"]):
+        names = dict.fromkeys(a for d, _, _, _, a in found if d == data and a != "kind")
+        for level in ("stage2", "stage5", "conv_head"):
+            for pool in ("global", "grid"):
+                of = {
+                    extractor: np.mean(
+                        [found[data, level, pool, extractor, a]["accuracy"] for a in names], axis=0
+                    )
+                    for extractor in ("ImageNet", *others)
+                }
+                cells = [data, level, pool, f"{of['ImageNet'].mean():.1f}"]
+                for extractor in others:
+                    points = of[extractor] - of["ImageNet"]
+                    cells.append(f"{points.mean():+.1f}{_half(seed_interval(points))}")
+                lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
@@ -157,6 +185,7 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "curves-photos": (curves, "curves-photos"),
     "experiment-photos-224": (comparison, "experiment-photos-224"),
     "street-photos": (street_photos, "street_photos"),
+    "feature-gap": (feature_gap, "feature_gap_pretrained"),
     "branch-loss": (branch_loss, "branch_loss"),
     "backbone-cost": (backbone_cost, "backbone_cost"),
 }

@@ -34,6 +34,7 @@ MARGIN = {"photos": 8, "garments": 25}  # points of MAP, predicted in docs/exper
 COMPARISONS = ["comparison-photos", "comparison-garments", "ablation-garments"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+DOCS_EXPERIMENT = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
 COMMAND_LINE = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
 _spec = importlib.util.spec_from_file_location("tables", ROOT / "figures" / "tables.py")
 assert _spec is not None
@@ -168,18 +169,28 @@ def test_the_sentences_about_the_localisation():
     assert "({:.1f}, {:.1f} and {:.1f} against {:.1f})".format(*pointing, centre) in text
 
 
-def test_the_feature_gap_is_printed_as_it_is():
-    rows = pd.DataFrame(course.results("feature_gap")["rows"])
-    rows = rows[rows["level"].eq("layer3") & rows["pool"].eq("global")]
-    rows = rows.set_index(["extractor", "attribute"])
-    printed = table(RESULTS, "feature-gap")
-    assert [cells[0] for cells in printed] == list(rows.loc["random"].index)
-    for attribute, *cells in printed:
-        found = [rows.loc[e, attribute] for e in ("random", "kinds", "attributes")]
-        assert cells == [f"{row['mean']:.1f} ± {row['sd']:.1f}" for row in found]
-        seeds = [np.array(row["accuracy"]) for row in found]
-        gains = bool((seeds[2] > seeds[1]).all())
-        assert gains == (attribute in ("pattern", "skirt_length", "trouser_length")), attribute
+def test_the_sentences_about_the_feature_gap():
+    rows = {
+        tuple(cells[:3]): [re.findall(r"[-+]?[\d.]+", cell) for cell in cells[3:]]
+        for cells in table(RESULTS, "feature-gap")
+    }
+    text = one_line(RESULTS)
+
+    def gap(data: str, level: str) -> list[str]:
+        return [rows[data, level, pool][1][0] for pool in ("global", "grid")]
+
+    stage5 = "{} and {} points on garments, {} and {} on photos".format(
+        *gap("garments", "stage5"), *gap("photos", "stage5")
+    )
+    assert f"we found no gap**: {stage5}" in text
+    assert "on garments ({} and {})".format(*gap("garments", "conv_head")) in text
+    kinds = [-float(row[2][0]) for key, row in rows.items() if key[1] == "conv_head"]
+    assert f"by {min(kinds):.0f} to {max(kinds):.0f} points" in text
+    said = one_line(DOCS_EXPERIMENT)
+    for data in ("garments", "photos"):
+        for column in (1, 2, 3):  # attributes, kinds, random labels
+            value, half = rows[data, "stage5", "global"][column]
+            assert f"{value} ± {half}" in said, (data, column)
 
 
 def test_the_published_scores_are_printed_as_they_are():
@@ -205,10 +216,11 @@ def test_the_best_learning_rate_on_validation_is_used(data):
         assert used == {best}
 
 
-@pytest.mark.parametrize("data", ["photos", "garments"])
+@pytest.mark.parametrize("data", ["photos", "garments", "photos-224"])
 def test_the_experiments_tables_follow_from_the_scores_of_every_query(data):
     r = course.results(f"experiment-{data}")
-    assert r["fingerprint"] == course.results(f"rates-{data}")["fingerprint"]
+    data_set = data.removesuffix("-224")
+    assert r["fingerprint"] == course.results(f"rates-{data_set}")["fingerprint"]
     with np.load(ROOT / "figures" / "scores" / f"experiment-{data}.npz") as kept:
         scores = {name: kept[name].astype(float) for name in kept.files}
     attribute = scores.pop("attribute").astype(int)
@@ -221,6 +233,10 @@ def test_the_experiments_tables_follow_from_the_scores_of_every_query(data):
     for arm, row in table.drop(columns="seconds").iterrows():
         expected = pd.Series(r["table"][arm], dtype=float)[row.index]
         np.testing.assert_allclose(row.to_numpy(float), expected, atol=1e-3, err_msg=arm)
+    for arm, row in r["table"].items():  # nothing that was trained is at chance
+        assert row["low"] > r["random"]["mean"], arm
+    if data != data_set:
+        return  # not all cells of the factorial
     arms = tomllib.loads((ROOT / "figures" / "arms" / f"{data}.toml").read_text())["arms"]
     levels = {arm: options["factors"] for arm, options in arms.items() if "factors" in options}
     effects = factor_effects({arm: scores[arm].mean(1) for arm in levels}, levels)
@@ -228,9 +244,6 @@ def test_the_experiments_tables_follow_from_the_scores_of_every_query(data):
     for name, row in effects.iterrows():
         assert row["effect"] == pytest.approx(r["effects"][name]["effect"], abs=1e-4)
         assert row["±"] == pytest.approx(r["effects"][name]["±"], abs=1e-3)
-    # Nothing that was trained is at chance, and a pre-trained start is worth a margin.
-    for arm, row in r["table"].items():
-        assert row["low"] > r["random"]["mean"], arm
     start = r["effects"]["start"]
     assert start["effect"] - start["±"] > MARGIN[data]
 
@@ -262,6 +275,45 @@ def test_the_readme_says_what_the_experiment_found():
     longer = course.results("curves-photos")["arms"]
     v2, agman = (longer[arm]["test MAP"] for arm in ("ImageNet, V2", "AG-MAN"))
     assert f"ASENet_V2 reaches {v2:.1f} on photos and AG-MAN {agman:.1f}" in text
+
+
+def test_the_sentences_about_224_pixels():
+    r = course.results("experiment-photos-224")
+    found = {arm: row["MAP"] for arm, row in r["table"].items()}
+    start = [found[f"ImageNet, V2{b}"] - found[f"random, V2{b}"] for b in ("", " + branch")]
+    branch = [found[f"{s}, V2 + branch"] - found[f"{s}, V2"] for s in ("ImageNet", "random")]
+    assert r["config"]["image_size"] == 224
+    text = one_line(RESULTS)
+    assert "{:+.1f} points without the branch, {:+.1f} with it".format(*start) in text
+    assert f"the branch costs {-branch[0]:.1f} points, from random weights it brings" in text
+    assert f"it brings {branch[1]:.1f}." in text
+    at_96 = course.results("curves-photos")["arms"]["ImageNet, V2"]["test MAP"]
+    both = (found["ImageNet, V2"], at_96)
+    assert (
+        "at 224 pixels lead to {:.1f}, and 500 steps at 96 pixels led to {:.1f}".format(*both)
+        in text
+    )
+
+
+def test_the_sentences_about_street_photos():
+    r = course.results("street_photos")
+    uniform, centre = r["references"]["uniform"], r["references"]["centre"]
+    trained = [row for row in r["table"] if row["weights"] == "trained"]
+    share = {
+        kind: [row for row in trained if row["map"] == "attention" and row["kind"] == kind]
+        for kind in r["photos"]
+    }
+    assert all(min(row["of seeds"]) > centre["bottom"] for row in share["bottom"])
+    assert all(row["share"] > row["others"] for row in share["bottom"])
+    assert all(row["share"] < centre["top"] for row in share["top"])
+    for kind in ("shoe", "bag"):
+        assert all(row["share"] < uniform[kind] for row in share[kind])
+    for row in share["accessory"]:
+        assert abs(row["share"] - uniform["accessory"]) < row["±"]
+    cams = [row for row in trained if row["map"] == "grad_cam" and row["kind"] == "shoe"]
+    assert len(cams) == 2
+    assert all(min(row["of seeds"]) > uniform["shoe"] for row in cams)
+    assert max(r["photos"].values()) < 1004  # of the photos that the text counts
 
 
 def test_every_table_that_the_script_makes_is_printed():
