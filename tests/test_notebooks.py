@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import importlib
 import json
+import pkgutil
 import re
 import resource
 import subprocess
@@ -15,6 +17,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from agman_lib.course import checks
+from agman_lib.course.checks import all_checks
+from agman_lib.course.sliders import TRY
 from agman_lib.training.config import TrainConfig
 
 nbformat = pytest.importorskip("nbformat")
@@ -22,6 +27,9 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 import manage  # noqa: E402
 
 NOTEBOOKS = manage.notebooks()
+SOLUTIONS = manage.notebooks(folder="solutions")
+CHECKS = all_checks()
+MODULES = [module.name for module in pkgutil.iter_modules(checks.__path__)]
 SETUP = """\
 # On Colab and other fresh machines: install the course
 # (the torch, numpy and pandas that are there stay).
@@ -34,10 +42,10 @@ ABSOLUTE = re.compile(r"(?<![\w.~])/(?:home|root|tmp|work|Users|usr|content)/|[A
 
 
 def named(path: Path) -> str:
-    return path.stem
+    return "solutions-" * (path in SOLUTIONS) + path.stem
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=named)
+@pytest.fixture(params=[*NOTEBOOKS, *SOLUTIONS], ids=named)
 def notebook(request):
     return request.param, nbformat.read(request.param, as_version=4)
 
@@ -53,8 +61,8 @@ def key_numbers(nb) -> dict[str, tuple[float, float]]:
 
 
 def test_all_are_there():
-    numbers = [p.name[:2] for p in NOTEBOOKS]
-    assert numbers == sorted(set(numbers))
+    numbers = [p.name.split("_")[0] for p in NOTEBOOKS]
+    assert len(numbers) == len(set(numbers))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     start = NOTEBOOKS[0].read_text(encoding="utf-8")
     for path in NOTEBOOKS:
@@ -69,12 +77,48 @@ def test_the_template(notebook):
     path, nb = notebook
     first, text = nb.cells[0].source, "\n".join(sources(nb, "markdown"))
     assert first.startswith(manage.badge(path, manage.address()))
-    assert re.search(rf"^# {path.name[:2]} \w", first, re.M)
+    number = path.name.split("_")[0]
+    if path in SOLUTIONS:
+        _has_all_solutions(path, text)
+        return
+    assert re.search(rf"^# {number} \w", first, re.M)
     assert "**You will**" in first
     assert re.search(r"\*\*Takes\*\* about \d+ minutes", first)
     assert sources(nb, "code")[0] == SETUP.format(address=manage.address())
     headings = re.findall(r"^## (.+)$", text, re.M)
     assert headings[-3:] == ["Takeaways", "Exercises", "References"]
+
+
+def _has_all_solutions(path: Path, text: str) -> None:
+    """A heading for each exercise of the notebook that a notebook of solutions belongs to."""
+    exercises = "\n".join(sources(nbformat.read(manage.HERE / path.name, 4), "markdown"))
+    exercises = exercises.split("## Exercises")[1].split("## References")[0]
+    numbers = re.findall(r"^(\d+)\. ", exercises, re.M)
+    assert numbers
+    assert re.findall(r"^## Exercise (\d+)", text, re.M) == numbers
+    assert f"(solutions/{path.name})" in exercises
+
+
+def test_every_notebook_has_its_solutions():
+    assert [p.name for p in SOLUTIONS] == [p.name for p in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
+def test_every_blank_has_a_check_and_a_solution_of_its_own(path):
+    nb = nbformat.read(path, as_version=4)
+    blanks = [c.source for c in nb.cells if manage.CHECK.search(c.source)]
+    names = [re.search(r'course\.check\("([^"]+)"', source)[1] for source in blanks]
+    number = path.name.split("_")[0].lower()
+    module = next(iter(m for m in MODULES if m.split("_")[0] == f"n{number}"), None)
+    of_module = importlib.import_module(f"agman_lib.course.checks.{module}").CHECKS
+    assert sorted(names) == sorted(of_module)
+    assert len(names) >= 3
+    for blank, solved in zip(
+        blanks, [c.source for c in manage.filled(nb).cells if manage.CHECK.search(c.source)],
+        strict=True,
+    ):  # fmt: skip
+        assert "..." in blank
+        assert solved != blank
 
 
 def test_committed_outputs_are_clean(notebook):
@@ -92,7 +136,7 @@ def test_committed_outputs_are_clean(notebook):
         for alt in re.findall(r'<img alt="([^"]*)"', data.get("text/html", "")):
             assert alt.strip()
             assert data["text/plain"] == html.unescape(alt)
-    assert key_numbers(nb)
+    assert key_numbers(nb) or path in SOLUTIONS
 
 
 def test_by_hand_versions_are_asserted_equal():
@@ -158,13 +202,23 @@ def fresh(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.notebooks
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
-def test_it_runs_from_an_empty_folder(path, fresh, tmp_path, monkeypatch):
+@pytest.fixture
+def course_of_its_own(fresh, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(fresh))
     monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv(TRY, "yes")
     monkeypatch.delenv("AGMAN_PROFILE", raising=False)
     monkeypatch.delenv("AGMAN_WORK", raising=False)
+
+
+def said(nb) -> str:
+    return "".join(o.get("text", "") for c in nb.cells for o in c.get("outputs", []))
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
+def test_it_runs_from_an_empty_folder(path, fresh, course_of_its_own, tmp_path):
+    """As it is, with every blank left; then with every solution, using what the first run made."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ran = manage.execute(path, tmp_path, "fresh")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -175,10 +229,22 @@ def test_it_runs_from_an_empty_folder(path, fresh, tmp_path, monkeypatch):
     assert list(now) == list(committed)
     for name, (value, tolerance) in committed.items():
         assert now[name][0] == pytest.approx(value, abs=tolerance), name
+    text, source = said(ran), "\n".join(sources(ran, "code"))
+    blanks = source.count("course.check(")
+    assert (text.count("○ "), text.count("✓ "), text.count("✗ ")) == (blanks, 0, 0)
+    assert ("moved " in text) == ("course.move(" in source)
+    text = said(manage.execute(path, tmp_path, "fresh", manage.filled))
+    assert (text.count("○ "), text.count("✓ "), text.count("✗ ")) == (0, blanks, 0)
     if path.name.startswith("05"):
         _same_from_the_command_line(tmp_path, fresh)
     if path.name.startswith("06"):
         _same_table_from_the_command_line(tmp_path, fresh)
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", SOLUTIONS, ids=named)
+def test_solutions_run_from_an_empty_folder(path, course_of_its_own, tmp_path):
+    manage.execute(path, tmp_path, "fresh")
 
 
 def _agman(fresh: Path, folder: Path, *words: str) -> None:

@@ -1,7 +1,7 @@
 """What the notebooks share: how large to run, data to work on, and what comes with the package.
 
-Nothing here is needed by the rest of the library. Everything that a notebook writes goes into the
-folder ``agman-work`` beside it (or where ``AGMAN_WORK`` says).
+Everything that a notebook writes goes into the folder ``agman-work`` beside it (or where
+``AGMAN_WORK`` says).
 """
 
 from __future__ import annotations
@@ -134,16 +134,24 @@ def wrapped(text: str, width: int = 74) -> str:
 def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     """Show a figure with a description for those who cannot see it.
 
-    As HTML, because notebook front ends do not pass the description of a plain image on. The PNG in
-    it has a palette of 256 colours, which keeps notebooks small. A figure that is somewhat too wide
-    for a narrow window is drawn narrower, by a fifth at most: its text keeps its size, which it
-    would lose were the finished image shrunk.
+    As HTML, because notebook front ends do not pass the description of a plain image on.
+    """
+    from IPython.display import display
+
+    display({"text/html": picture_html(figure, alt, dpi), "text/plain": alt}, raw=True)
+
+
+def picture_html(figure: Figure, alt: str, dpi: int = 90) -> str:
+    """A figure as an HTML image with its description.
+
+    The PNG in it has a palette of 256 colours, which keeps notebooks small. A figure that is
+    somewhat too wide for a narrow window is drawn narrower, by a fifth at most: its text keeps its
+    size, which it would lose were the finished image shrunk.
     """
     import base64
     import html
     import io
 
-    from IPython.display import display
     from PIL import Image
 
     width, height = figure.get_size_inches()
@@ -154,8 +162,7 @@ def show(figure: Figure, alt: str, dpi: int = 90) -> None:
     figure.set_size_inches(width, height)
     Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     source = f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
-    image = f'<img alt="{html.escape(alt)}" src="{source}" style="max-width: 100%">'
-    display({"text/html": image, "text/plain": alt}, raw=True)
+    return f'<img alt="{html.escape(alt)}" src="{source}" style="max-width: 100%">'
 
 
 def key_number(name: str, value: float, tolerance: float) -> None:

@@ -1,0 +1,16 @@
+from .architecture import architecture as architecture
+from .checks import check as check
+from .shared import NARROW as NARROW
+from .shared import garments as garments
+from .shared import key_number as key_number
+from .shared import machine as machine
+from .shared import pictures as pictures
+from .shared import profile as profile
+from .shared import results as results
+from .shared import show as show
+from .shared import sized as sized
+from .shared import start_model as start_model
+from .shared import start_weights as start_weights
+from .shared import work as work
+from .shared import wrapped as wrapped
+from .sliders import move as move
