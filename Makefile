@@ -44,9 +44,11 @@ figures: quickstart
 	cp quickstart/run/evaluate-test.json figures/quickstart.json
 	$(BIN)/python figures/make.py
 
-# The small network that comes with the package.
+# The small network that comes with the package: the quickstart's garments, a ResNet-18 from nothing.
 checkpoint: quickstart
-	$(BIN)/agman export quickstart/run agman_lib/assets/garments.safetensors
+	$(BIN)/agman train --preset quick --backbone resnet18 --weights none \
+	    --data quickstart/garments --out quickstart/resnet18 --resume
+	$(BIN)/agman export quickstart/resnet18 agman_lib/assets/garments.safetensors
 
 # make address REPO=https://github.com/you/yours: a fork's address, in pyproject.toml and notebooks.
 address: $(VENV)/.test

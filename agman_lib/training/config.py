@@ -243,7 +243,8 @@ def _wrong_option(first: ErrorDetails, known: list[str]) -> AgmanError:
 # lossless cache changes no result: 48 photos decoded in turn would cost more than the step.
 PAPER = TrainConfig(weights="imagenet", workers=min(8, usable_cores()), cache=True)
 SMALL = TrainConfig(
-    backbone="resnet18",
+    backbone="efficientnet_lite0",
+    weights="imagenet",
     image_size=96,
     cache=True,
     sampler="batch",
@@ -263,18 +264,12 @@ PRESETS: dict[str, TrainConfig] = {
     "paper-deepfashion": replace(PAPER, epochs=50, allow_shared=True),
     # One list of 200,000 triplets, reshuffled each epoch; the triplet loss alone.
     "paper-zappos50k": replace(PAPER, epochs=50, steps_per_epoch=12_500, class_branch=False),
-    # Built-in garments on a laptop's CPU in minutes.
+    # Built-in garments on a laptop's CPU in minutes. The backbone's weights come with the package;
+    # with --backbone resnet18 --weights none it starts from nothing, which takes longer to get less.
     "quick": SMALL,
     # Fashion Product Images: small real photos (3:4, so padded), on a CPU in a quarter of an hour.
-    # Its backbone's weights come with the package (docs/experiment.md: why, and the rate).
-    "photos": replace(
-        SMALL,
-        backbone="efficientnet_lite0",
-        weights="imagenet",
-        fit="pad",
-        steps_per_epoch=100,
-        lr=2e-3,
-    ),
+    # docs/experiment.md has the choice of the rate.
+    "photos": replace(SMALL, fit="pad", steps_per_epoch=100, lr=2e-3),
 }
 
 
