@@ -93,9 +93,9 @@ def _assets() -> Path:
 def start_model() -> tuple[RetrievalModel, dict[str, Any]]:
     """The small AG-MAN that comes with the package, trained on garments, and what it knows.
 
-    It is the preset ``quick`` from random weights, on a ResNet-18 as the paper's backbone is a ResNet,
-    with seed 0 (``about["trained_by"]``) and without the class branch; ``make checkpoint`` trains
-    it again.
+    It is the preset ``quick`` with seed 0, but from random weights and on a ResNet-18, since the
+    paper's backbone is a ResNet (``about["trained_by"]``); the class branch is left out. ``make
+    checkpoint`` trains it again.
     """
     from agman_lib.networks.weights import load_model
 

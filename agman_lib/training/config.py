@@ -264,8 +264,8 @@ PRESETS: dict[str, TrainConfig] = {
     "paper-deepfashion": replace(PAPER, epochs=50, allow_shared=True),
     # One list of 200,000 triplets, reshuffled each epoch; the triplet loss alone.
     "paper-zappos50k": replace(PAPER, epochs=50, steps_per_epoch=12_500, class_branch=False),
-    # Built-in garments on a laptop's CPU in minutes. The backbone's weights come with the package;
-    # with --backbone resnet18 --weights none it starts from nothing, which takes longer to get less.
+    # Built-in garments on a laptop's CPU in minutes. The backbone's weights come with the package.
+    # With --backbone resnet18 --weights none it starts from nothing: slower, and for less.
     "quick": SMALL,
     # Fashion Product Images: small real photos (3:4, so padded), on a CPU in a quarter of an hour.
     # docs/experiment.md has the choice of the rate.
