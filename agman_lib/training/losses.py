@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from agman_lib.base.errors import check_choice
@@ -33,8 +34,9 @@ def _unrounded(embedding: Tensor) -> Tensor:
 def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) -> Tensor:
     """The same hinge, averaged over every valid triplet of a batch; 0 where there is none.
 
-    In float32 whatever the precision around it: in bfloat16 cosines near 1 would be rounded to
-    steps of 1/256, which is the size of the differences that the hinge is about.
+    The triplets are not listed: memory grows as N², time as N² log N. In float32 whatever the
+    precision around it: in bfloat16 cosines near 1 would be rounded to steps of 1/256, which is the
+    size of the differences that the hinge is about.
 
     Args:
         embedding: (N, D), unit length.
@@ -42,11 +44,47 @@ def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) 
     """
     with torch.autocast(embedding.device.type, enabled=False):
         embedding = _unrounded(embedding)
-        similarity = embedding @ embedding.T
-    # [anchor, positive, negative]
-    hinge = functional.relu(similarity[:, None, :] - similarity[:, :, None] + margin)
-    valid = (relation == 1)[:, :, None] & (relation == -1)[:, None, :]
-    return (hinge * valid).sum() / valid.sum().clamp(min=1)
+        return _HingeOfAllTriplets.apply(embedding @ embedding.T, relation, margin)
+
+
+class _HingeOfAllTriplets(torch.autograd.Function):
+    """Mean of ``relu(s[a, n] - s[a, p] + margin)`` over the triplets that a relation allows.
+
+    The negatives of an anchor are sorted once. Those that are active beside a positive, nearer than
+    its similarity minus the margin, are then the end of the row: their number is a binary search,
+    and their sum a difference of running sums.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, similarity: Tensor, relation: Tensor, margin: float) -> Tensor:
+        n = len(similarity)
+        positive, negative = relation == 1, relation == -1
+        sorted_, order = similarity.masked_fill(~negative, -torch.inf).sort(dim=1)
+        ends = sorted_.double().masked_fill(sorted_ == -torch.inf, 0).flip(1).cumsum(1).flip(1)
+        ends = functional.pad(ends, (0, 1))  # (N, N + 1): the sum of the negatives from i on
+        # To ask a GPU for the largest number of positives would mean to wait for it.
+        most = n if similarity.is_cuda else int(positive.sum(1).amax())
+        valid, which = positive.to(torch.uint8).topk(most, dim=1)  # (N, P): each anchor's positives
+        near = similarity.gather(1, which)
+        first = torch.searchsorted(sorted_, near - margin, right=True)  # the first that is active
+        active = (n - first) * valid
+        hinge = ends.gather(1, first) * valid + active * (margin - near.double())
+        triplets = (positive.sum(1) * negative.sum(1)).sum().clamp(min=1)
+        ctx.save_for_backward(order, which, first, valid, active, triplets)
+        return (hinge.sum() / triplets).to(similarity.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        order, which, first, valid, active, triplets = ctx.saved_tensors
+        gradient = gradients[0]
+        per_triplet = gradient / triplets
+        begun = torch.zeros(len(order), len(order) + 1, dtype=gradient.dtype, device=order.device)
+        begun.scatter_add_(1, first, valid.to(gradient.dtype))
+        counts = begun.cumsum(1)[:, :-1]  # for how many positives a sorted negative is active
+        found = torch.zeros_like(counts).scatter_(1, order, counts)
+        found.scatter_add_(1, which, -active.to(gradient.dtype))
+        return found * per_triplet, None, None
 
 
 def supervised_contrast_loss(

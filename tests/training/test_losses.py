@@ -52,6 +52,45 @@ def test_all_triplets_loss_equals_the_naive_loop():
     assert float(all_triplets_loss(embedding, torch.zeros(10, 10))) == 0
 
 
+@pytest.mark.parametrize(("n", "seed", "margin"), [(1, 0, 0.2), (2, 1, 0.2), (12, 2, 0.0)] + [
+    (n, seed, margin) for n, seed in ((12, 3), (12, 4), (30, 5)) for margin in (0.05, 0.2, 3.0)
+])  # fmt: skip
+def test_the_gradient_over_all_triplets_is_that_of_the_listed_ones(n, seed, margin):
+    relation = torch.from_numpy(np.random.default_rng(seed).choice([-1, 0, 1], (n, n)))
+    relation.fill_diagonal_(0)
+    relation[0] = 1  # an anchor without negatives, and one without positives
+    relation[-1] = -1
+
+    def listed(embedding):
+        s = embedding @ embedding.T
+        hinge = functional.relu(s[:, None, :] - s[:, :, None] + margin)
+        valid = (relation == 1)[:, :, None] & (relation == -1)[:, None, :]
+        return (hinge * valid).sum() / valid.sum().clamp(min=1)
+
+    embedding = unit(n, 6).double().requires_grad_()
+    found, expected = all_triplets_loss(embedding, relation, margin), listed(embedding)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(loss, embedding)[0] for loss in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+    single = embedding.detach().float().requires_grad_()
+    loss = all_triplets_loss(single, relation, margin)
+    torch.testing.assert_close(loss.double(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, single)[0].double(), gradients[1], rtol=0, atol=1e-6
+    )
+
+
+def test_the_loss_over_all_triplets_lists_no_triplet():
+    """3,000 images in twos: (N, N, N) would be 100 GB, and so would pairs of a value by N."""
+    value = torch.arange(3000) // 1500
+    relation = torch.where(value[:, None] == value, 1, -1).fill_diagonal_(0)
+    embedding = unit(3000, 8).requires_grad_()
+    loss = all_triplets_loss(embedding, relation)
+    loss.backward()
+    assert 0 < loss.item() < 1
+    assert torch.isfinite(embedding.grad).all()
+
+
 def test_cosines_are_not_rounded_under_mixed_precision():
     """In bfloat16 these cosines, all near 1, would be a handful of values 1/256 apart."""
     embedding = functional.normalize(torch.ones(12, 64) + 0.05 * unit(12, 64), dim=1)
