@@ -41,12 +41,23 @@ def relevant_ranks(similarity: np.ndarray, relevant: np.ndarray) -> tuple[np.nda
         key |= np.arange(similarity.shape[1], dtype=np.uint64) << np.uint64(1)
         key |= relevant
         key.sort(axis=1)
-        ranked = (key & np.uint64(1)).astype(bool)
-    else:
-        order = np.argsort(-similarity, axis=1, kind="stable")
-        ranked = np.take_along_axis(relevant, order, axis=1)
-    query, position = np.nonzero(ranked)
-    return query, position + 1
+        query, position = np.nonzero((key & np.uint64(1)).astype(bool))
+        return query, position + 1
+    return _row_by_row(similarity, relevant)
+
+
+def _row_by_row(similarity: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`relevant_ranks` for any number type; a stable sort is slow, and only ties need it."""
+    ranks = []
+    for row, is_relevant in zip(similarity, relevant, strict=True):
+        falling = -row
+        order = falling.argsort()
+        placed = falling[order]
+        if (placed[1:] == placed[:-1]).any():
+            order = falling.argsort(kind="stable")
+        ranks.append(is_relevant[order].nonzero()[0])
+    query = np.repeat(np.arange(len(ranks)), [len(rank) for rank in ranks])
+    return query, np.concatenate([np.zeros(0, np.int64), *ranks]) + 1
 
 
 def average_precision(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+FEW = 8  # distinct values, that are resampled as such
+
 
 def seed_interval(values: np.ndarray) -> float:
     """Half of the 95 % t interval of the mean of (S,) values; NaN for one."""
@@ -17,8 +19,11 @@ def seed_interval(values: np.ndarray) -> float:
 
 def bootstrap_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n,) of n resamples, with replacement, of values (Q,)."""
-    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n)
-    return counts @ values / len(values)
+    total, times = len(values), np.ones(len(values))
+    distinct, found = np.unique(values, return_counts=True)
+    if len(distinct) <= FEW:  # right or wrong, of triplets: how often each value is drawn is enough
+        values, times = distinct, found
+    return rng.multinomial(total, times / total, size=n) @ values / total
 
 
 def bootstrap_interval(

@@ -245,13 +245,16 @@ class Gallery:
         index, row = self.attribute_index(attribute), self.row(query)
         if k < 1:
             raise AgmanError(f"k must be at least 1, not {k}")
-        rows = np.flatnonzero(keep)
-        rows = rows[rows != row] if row is not None else rows
-        score = self.embeddings[rows, index] @ self.embedding(
-            query if row is None else row, attribute
-        )
-        best = np.argsort(-score, kind="stable")[:k]
-        found = self.items.iloc[rows[best]]
+        # One product with the attribute's rows where they lie: to pick some first would copy them.
+        asked = self.embedding(query if row is None else row, attribute)
+        score = np.where(keep, self.embeddings[:, index] @ asked, -np.inf)
+        if row is not None:
+            score[row] = -np.inf
+        k = min(k, int((score > -np.inf).sum()))
+        least = np.partition(score, -k)[-k] if k else np.inf
+        rows = np.flatnonzero(score >= least)  # with ties, more than k
+        best = rows[np.argsort(-score[rows], kind="stable")[:k]]
+        found = self.items.iloc[best]
         return pd.DataFrame(
             {
                 "rank": np.arange(1, len(best) + 1),
