@@ -138,7 +138,9 @@ def build() -> None:
     copy_mathjax(SOURCE / "assets" / "mathjax")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command += ["build", str(SOURCE), "-W", "--keep-going", "-q"]
-    if subprocess.run(command, cwd=ROOT).returncode:
+    ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if ran.returncode:
+        print(ran.stdout)
         raise SystemExit("the site has not been built: see the warnings above")
     shutil.rmtree(SITE, ignore_errors=True)
     (SOURCE / "_build" / "html").rename(SITE)
