@@ -128,8 +128,8 @@ def copy_mathjax(into: Path) -> None:
     if spec is None or spec.origin is None:
         raise SystemExit('sphinx-mathjax-offline is missing: install the extra "site"')
     mathjax = Path(spec.origin).parent / "static" / "mathjax"
-    unused = shutil.ignore_patterns("mml-*.js", "tex-*-*.js", "tex-svg.js", "node-main.js")
-    shutil.copytree(mathjax, into, ignore=unused)
+    unused = ("mml-*.js", "tex-*-*.js", "tex-svg.js", "node-main.js", "latest.js")
+    shutil.copytree(mathjax, into, ignore=shutil.ignore_patterns(*unused))
 
 
 def build() -> None:
