@@ -3,13 +3,14 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
+SITE_VENV := .venv-site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 # An installed PyTorch is kept, so the project's own installation does not replace it.
 INSTALL = $(if $(TORCH_INDEX),$(PIP) install torch torchvision --index-url $(TORCH_INDEX) &&) \
     $(PIP) install -e
 
-.PHONY: quickstart lab check test notebooks figures checkpoint address clean
+.PHONY: quickstart lab check test notebooks figures site site-check checkpoint address clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/agman quickstart
@@ -26,7 +27,7 @@ check: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
 	    -m "not slow and not browser and not notebooks"
 
-test: $(VENV)/.test
+test: $(VENV)/.test site-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -43,6 +44,13 @@ figures: quickstart
 	cp quickstart/figures/*.png figures/
 	cp quickstart/run/evaluate-test.json figures/quickstart.json
 	$(BIN)/python figures/make.py
+
+# The course as a web site in build/site, from the committed outputs: nothing is run.
+site: $(SITE_VENV)/.site
+	$(SITE_VENV)/bin/python site/book.py build
+
+site-check: site
+	$(SITE_VENV)/bin/python site/book.py check
 
 # The small network that comes with the package: the quickstart's garments, a ResNet-18 from nothing.
 checkpoint: quickstart
@@ -70,4 +78,10 @@ $(VENV)/.lab: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(INSTALL) '.[test]'
+	touch $@
+
+# Jupyter Book and its many packages stay out of the project's own environment.
+$(SITE_VENV)/.site: pyproject.toml
+	$(PYTHON) -m venv $(SITE_VENV)
+	$(SITE_VENV)/bin/python -m pip install $$($(SITE_VENV)/bin/python site/book.py requirements)
 	touch $@
