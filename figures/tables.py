@@ -112,7 +112,9 @@ def street_photos(name: str) -> list[str]:
         "ImageNet, V2": "ASENet_V2",
         "ImageNet, AG-MAN's attention + branch": "AG-MAN's attention + branch",
     }
-    heads = "network, pixels of, photos, uniform, centre, S untrained, S, S of other kinds, Grad-CAM"
+    heads = (
+        "network, pixels of, photos, uniform, centre, S untrained, S, S of other kinds, Grad-CAM"
+    )
     lines = ["| " + heads.replace(", ", " | ") + " |", "|---|---|" + "---:|" * 7]
     for arm, title in networks.items():
         for kind, photos in r["photos"].items():
