@@ -16,7 +16,7 @@ from agman_lib.evaluation.embedding import embed
 from agman_lib.evaluation.protocol import Task, retrieval_tasks
 from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.maps import MAPS, Explanation, map_names
-from agman_lib.explain.overlays import ExplanationRow, channel_bars, overlay
+from agman_lib.explain.overlays import OPACITY, ExplanationRow, channel_bars, overlay
 from agman_lib.explain.plots import (
     AttentionExample,
     RetrievalExample,
@@ -118,7 +118,7 @@ def explanation_row(
     maps: Sequence[str],
     *,
     k: int = 5,
-    opacity: float = 0.65,
+    opacity: float = OPACITY,
     regions: bool = True,
     cam: np.ndarray | None = None,
     channels: bool = True,

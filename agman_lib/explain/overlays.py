@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from agman_lib.networks.multi_level_backbone import STRIDE
 
 TRUTH, RIGHT, WRONG = "#00d5ff", "#1a9850", "#d73027"
+OPACITY, DARKEST = 0.85, 96  # of a map; of the grey picture under it
 BAR, MASK = (76, 114, 176), (221, 132, 82)  # channel attention: blue; masks: orange
 
 
@@ -54,17 +55,21 @@ def overlay(
     picture: np.ndarray,
     heat: np.ndarray | None,
     offset: float,
-    opacity: float = 0.65,
+    opacity: float = OPACITY,
     boxes: np.ndarray | Sequence[Sequence[float]] = (),
     scale: int = 1,
 ) -> np.ndarray:
-    """A map over the grey picture, its least value dark and its largest bright, and true boxes.
+    """A map over the grey picture, and true boxes: where the map has its least value the picture
+    alone is seen, and the larger the value, the brighter and denser the map's colour.
+
+    The grey picture is lightened, so that a dark garment can be told from a dark colour of the map.
 
     Args:
         picture: uint8 (H, W, 3).
         heat: (h, w), or None for the picture itself, in colour.
         offset: where the map's cells look, as in `upsample`.
-        opacity: of the map, 0 to 1.
+        opacity: of the map where it is largest, 0 to 1; elsewhere it goes with the root of the
+            value.
         boxes: (R, 4) as x0, y0, x1, y1 in the picture's pixels.
         scale: so many pixels a side for each of the picture's.
 
@@ -76,10 +81,11 @@ def overlay(
         height, width = large.shape[:2]
         stretched = upsample(heat, height, width, offset)
         span = stretched.max() - stretched.min()
-        level = np.rint(255 * (stretched - stretched.min()) / (span if span > 0 else 1))
-        colours = _HEAT[level.astype(np.uint8)]
-        grey = large.mean(2, dtype=np.float32)[..., None]
-        large = np.rint((1 - opacity) * grey + opacity * colours).astype(np.uint8)
+        level = (stretched - stretched.min()) / (span if span > 0 else 1)
+        colours = _HEAT[np.rint(255 * level).astype(np.uint8)]
+        grey = DARKEST + (255 - DARKEST) / 255 * large.mean(2, dtype=np.float32)[..., None]
+        dense = opacity * np.sqrt(level)[..., None]
+        large = np.rint((1 - dense) * grey + dense * colours).astype(np.uint8)
     for box in boxes:
         _frame(large, np.rint(np.asarray(box) * scale).astype(int), width=max(1, scale // 2 + 1))
     return large

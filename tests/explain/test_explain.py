@@ -36,7 +36,14 @@ from agman_lib.explain.localisation_scores import (
     region_mask,
 )
 from agman_lib.explain.maps import MAPS, explain
-from agman_lib.explain.overlays import TRUTH, channel_bars, explanation_grid, overlay, upsample
+from agman_lib.explain.overlays import (
+    DARKEST,
+    TRUTH,
+    channel_bars,
+    explanation_grid,
+    overlay,
+    upsample,
+)
 from agman_lib.explain.widgets.attention_explorer import AttentionExplorer
 from agman_lib.networks.build import build_model
 from agman_lib.networks.model import NETWORKS
@@ -276,10 +283,16 @@ def test_overlay_mixes_grey_and_heat_and_draws_boxes():
     heat[0, 1] = 0.5
     assert np.array_equal(overlay(picture, None, 0), picture)
     grey = overlay(picture, heat, 0, 0.0)
-    np.testing.assert_allclose(grey[..., 0], picture.mean(2), atol=1)
+    lightened = DARKEST + picture.mean(2) * (255 - DARKEST) / 255
+    np.testing.assert_allclose(grey, np.stack([lightened] * 3, 2), atol=1)
     full = overlay(picture, heat, 0, 1.0, scale=3)
     assert full.shape == (24, 24, 3)
-    assert full[0, -1].sum() > 600 > 30 > full[-1, 0].sum()  # bright where the map is largest
+    assert full[0, -1].tolist() == [252, 255, 164]  # the map alone where it is largest
+    np.testing.assert_allclose(full[-1, 0], lightened[-1, 0], atol=1)  # the picture where least
+    half = overlay(picture, heat, 0, 0.5, scale=3)
+    np.testing.assert_allclose(
+        half[0, -1], 0.5 * lightened[0, -1] + 0.5 * full[0, -1].astype(float), atol=1
+    )
     boxed = overlay(picture, None, 0, boxes=[[2, 3, 6, 7]], scale=2)
     blue = np.array([int(TRUTH[i : i + 2], 16) for i in (1, 3, 5)])
     marked = (boxed == blue).all(2)
@@ -291,7 +304,18 @@ def test_overlay_mixes_grey_and_heat_and_draws_boxes():
 
 def test_a_flat_map_is_drawn_without_a_warning():
     picture = np.full((4, 4, 3), 100, np.uint8)
-    assert overlay(picture, np.full((2, 2), 0.25), 0, 1.0).max() <= 4  # all dark
+    flat = overlay(picture, np.full((2, 2), 0.25), 0, 1.0)
+    np.testing.assert_array_equal(flat, overlay(picture, np.ones((2, 2)), 0, 0.0))
+
+
+def test_a_dark_garment_stays_visible_under_a_map():
+    """Its folds and its edge: greys of 0, 12 and 255 stay as far apart as an eye needs."""
+    picture = np.repeat(np.uint8([0, 12, 255])[None, :, None], 3, 2).repeat(4, 0).repeat(4, 1)
+    heat = np.zeros((1, 1))
+    black, fold, white = overlay(picture, heat, 0)[0, [0, 4, 8], 0].astype(int)
+    assert black >= 90
+    assert fold - black >= 7
+    assert white == 255
 
 
 def test_channel_bars_are_as_high_as_the_means():

@@ -18,9 +18,11 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.figures import explanation_row
 from agman_lib.explain.maps import MAPS
-from agman_lib.explain.overlays import explanation_grid
+from agman_lib.explain.overlays import OPACITY, explanation_grid
 from agman_lib.explain.widgets.attribute_panel import Panel
 from agman_lib.explain.widgets.controls import (
+    CLOSE,
+    PHOTO,
     ROWS,
     SIDE,
     Chooser,
@@ -29,8 +31,8 @@ from agman_lib.explain.widgets.controls import (
     check_k,
     choice,
     images_to_show,
-    thumbnail,
 )
+from agman_lib.explain.widgets.pictures import png, thumbnail
 from agman_lib.search.gallery import Gallery, Query
 
 KEPT = 64  # Grad-CAM maps
@@ -45,8 +47,11 @@ class AttentionExplorer(w.VBox):
         dataset: the prepared folder that they were built from, for the true regions.
         images: ids to choose from; by default all of the gallery.
         k: how many photos are found.
+        buttons: put buttons beneath the pictures in any case, not only where anywidget is missing.
 
-    A photo goes through the trunk once; switching the attribute runs the head alone. Grad-CAM is
+    A click on a picture chooses it: a photo to look at, an attribute by its small map, a photo that
+    is found. A photo is shown at once, and its maps when it has been through the network. It goes
+    through the trunk once; switching the attribute runs the head alone. Grad-CAM is
     computed in the background.
 
     Raises:
@@ -60,12 +65,13 @@ class AttentionExplorer(w.VBox):
         dataset: PreparedDataset | None = None,
         images: Sequence[str] | None = None,
         k: int = 5,
+        buttons: bool = False,
     ) -> None:
         galleries = by_network(galleries)
         check_dataset(dataset)
         check_k(k)
         self.explainers = {name: Explainer(g, dataset) for name, g in galleries.items()}
-        self.gallery, self.k = next(iter(galleries.values())), k
+        self.gallery, self.k, self.buttons = next(iter(galleries.values())), k, buttons
         first = next(iter(self.explainers.values()))
         self.thumbnails = lru_cache(512)(partial(thumbnail, first))
         self.lock = threading.RLock()
@@ -81,7 +87,7 @@ class AttentionExplorer(w.VBox):
         every = dict.fromkeys(m for e in self.explainers.values() for m in e.map_names)
         self.map = choice([(MAPS[name], name) for name in every], "map")
         self.opacity = w.FloatSlider(
-            value=0.65, min=0, max=1, step=0.05, description="opacity of the map",
+            value=OPACITY, min=0, max=1, step=0.05, description="opacity of the map",
             style={"description_width": "initial"},
         )  # fmt: skip
         self.regions = w.Checkbox(
@@ -96,7 +102,10 @@ class AttentionExplorer(w.VBox):
             description="Grad-CAM compares with",
             style={"description_width": "initial"},
         )
-        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at)
+        self.chooser = Chooser(self.gallery, images, self.thumbnails, self.look_at, buttons)
+        self.chooser.layout.flex, self.chooser.layout.min_width = "1 1 0", f"{SIDE + 8}px"
+        self.plain = w.Image(format="png", width=PHOTO, height=PHOTO)
+        plain = w.VBox([self.plain], layout={"width": f"{SIDE + 8}px"})
         attributes, networks = self.gallery.attribute_names, list(self.explainers)
         self.source_number = 0
         self._source: Query = self.gallery.row_of(images[0])
@@ -108,12 +117,13 @@ class AttentionExplorer(w.VBox):
         self.compare.observe(lambda _: self._arrange(), "value")
         for control in (self.map, self.opacity, self.regions, self.against):
             control.observe(lambda _: self._draw(), "value")
-        controls = w.VBox([
-            self.map,
-            w.Box([self.opacity, self.regions, self.compare], layout=ROWS),
-            self.against,
-        ])  # fmt: skip
-        super().__init__([self.chooser, controls, w.Box(layout=ROWS)])
+        for control in (self.map, self.regions, self.against):
+            control.observe(lambda _: self._draw_maps(), "value")
+        controls = w.Box(
+            [self.map, self.opacity, self.regions, self.compare, self.against], layout=ROWS
+        )
+        super().__init__([w.Box([plain, self.chooser], layout=ROWS), controls, w.Box(layout=ROWS)])
+        self.add_class(CLOSE)
         self._show_against()
         self.look_at(self._source)
         self._arrange()
@@ -129,10 +139,14 @@ class AttentionExplorer(w.VBox):
         Raises:
             AgmanError: no such image, or its file cannot be read; the explorer stays as it was.
         """
-        opened = {name: e.open(source) for name, e in list(self.explainers.items())[:1]}
+        picture = next(iter(self.explainers.values())).picture(source)
         with self.lock:
             self.source_number += 1
-            self._source, self._photos = source, opened
+            self._source, self._photos = source, {}
+            for panel in self.panels:
+                panel.show_plain(picture)
+        self.plain.value = png(picture)
+        self.chooser.select(self.gallery.row(source))
         for panel in self.shown:
             panel.refresh()
 
@@ -181,12 +195,17 @@ class AttentionExplorer(w.VBox):
             self.panels[1].refresh()
         for panel in self.shown:
             panel.layout.width = "calc(50% - 4px)" if self.compare.value else "100%"
+            panel.in_one_line(self.compare.value)
         self.children[2].children = self.shown
 
     def _draw(self) -> None:
         self._show_against()
         for panel in self.shown:
             panel.draw()
+
+    def _draw_maps(self) -> None:
+        for panel in self.shown:
+            panel.draw_maps()
 
     def _show_against(self) -> None:
         self.against.layout.display = None if self.map.value == "grad_cam" else "none"
@@ -214,6 +233,7 @@ class AttentionExplorer(w.VBox):
                 for waiting in self.shown:
                     if waiting.cam_key == key:
                         waiting.draw()
+                        waiting.draw_maps()
 
         self._pool.submit(work)
 

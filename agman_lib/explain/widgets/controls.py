@@ -1,42 +1,29 @@
-"""The parts that the explorers are put together from, and how pictures go to the browser."""
+"""The parts that the explorers are put together from."""
 
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.explain.explainer import Explainer, OpenPhoto
-from agman_lib.explain.overlays import mark
+from agman_lib.explain.widgets.picture_row import PictureRow, picture_row
 from agman_lib.search.gallery import Gallery, Query
 
-SIDE, THUMBNAIL = 272, 96  # pixels on screen
+SIDE, PHOTO = 272, 176  # pixels on screen: a photo with a map, and one without
 PAGE = 8  # thumbnails at once
 ROWS = {"flex_flow": "row wrap"}  # side by side as far as there is room
-
-
-def png(picture: np.ndarray) -> bytes:
-    """A picture, uint8 (H, W, 3), as PNG bytes; nothing is lost."""
-    return _encoded(picture, format="PNG", compress_level=1)
-
-
-def jpeg(picture: np.ndarray) -> bytes:
-    """A picture, uint8 (H, W, 3), as JPEG bytes."""
-    return _encoded(picture, format="JPEG", quality=88)
-
-
-def _encoded(picture: np.ndarray, **how: Any) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, **how)
-    return out.getvalue()
+CLOSE = "agman-close"  # class of a box in which text stands close together
+STYLE = (
+    f"<style>.{CLOSE} .widget-html-content {{ line-height: 1.5 }} "
+    f".{CLOSE} .widget-toggle-buttons {{ flex-direction: row; align-items: baseline }}</style>"
+)
 
 
 def uploaded(value: Any) -> tuple[str, bytes] | None:
@@ -61,43 +48,6 @@ def words(name: str) -> str:
 # --------------------------------------------------------------------------- parts
 
 
-class Strip(w.Box):
-    """Thumbnails, each with a caption and a button.
-
-    Args:
-        size: how many at most.
-        name: what the buttons are called, with their number: "photo" gives "photo 1".
-        chosen: called with the id of the image whose button was clicked.
-    """
-
-    def __init__(self, size: int, name: str, chosen: Callable[[str], None]) -> None:
-        self.images = [""] * size
-        self.pictures = [
-            w.Image(format="jpeg", width=THUMBNAIL, height=THUMBNAIL) for _ in range(size)
-        ]
-        self.captions = [w.HTML() for _ in range(size)]
-        self.buttons = [w.Button(description=f"{name} {n + 1}") for n in range(size)]
-        cells = []
-        for n, button in enumerate(self.buttons):
-            button.layout.width = f"{THUMBNAIL}px"
-            button.on_click(lambda _, n=n: chosen(self.images[n]))
-            cells.append(w.VBox([self.pictures[n], self.captions[n], button]))
-            cells[-1].layout.width = f"{THUMBNAIL + 8}px"
-        super().__init__(cells, layout=ROWS)
-
-    def show(
-        self, images: Sequence[str], pictures: Sequence[bytes], captions: Sequence[str]
-    ) -> None:
-        """Fill the first cells, and hide the others. Captions are plain text."""
-        for n, cell in enumerate(self.children):
-            cell.layout.display = None if n < len(images) else "none"
-        self.images = list(images)
-        for n, image in enumerate(images):
-            self.pictures[n].value = pictures[n]
-            self.captions[n].value = f"<small>{words(captions[n])}</small>"
-            self.buttons[n].tooltip = f"{image}: {captions[n]}"
-
-
 class Chooser(w.VBox):
     """Thumbnails of a gallery, page by page, and an upload of one's own photo.
 
@@ -105,6 +55,7 @@ class Chooser(w.VBox):
         images: ids of the gallery's images to choose from.
         thumbnail: gives an image's JPEG bytes.
         chosen: called with an image's row in the gallery, or with an uploaded picture.
+        buttons: as `picture_row` takes it.
     """
 
     def __init__(
@@ -113,9 +64,12 @@ class Chooser(w.VBox):
         images: Sequence[str],
         thumbnail: Callable[[str], bytes],
         chosen: Callable[[Query], None],
+        buttons: bool = False,
     ) -> None:
         self.gallery, self.images, self.thumbnail, self.chosen = gallery, images, thumbnail, chosen
-        self.strip = Strip(PAGE, "photo", self.pick)
+        self.strip = picture_row(
+            "photo", self.pick, label="photos to look at", line=True, buttons=buttons
+        )
         self.back = w.Button(description="earlier photos", disabled=True)
         self.forth = w.Button(description="more photos", disabled=len(images) <= PAGE)
         self.upload = w.FileUpload(accept="image/*", multiple=False, description="your own photo")
@@ -128,7 +82,8 @@ class Chooser(w.VBox):
         for button in (self.back, self.forth, self.upload):
             button.layout.width = "auto"
         buttons = w.Box([self.back, self.forth, self.upload], layout=ROWS)
-        super().__init__([self.strip, buttons, self.message])
+        style = w.HTML(STYLE, layout={"display": "none"})
+        super().__init__([self.strip, buttons, self.message, style])
 
     def _turn(self, by: int) -> None:
         self.start += by
@@ -138,12 +93,16 @@ class Chooser(w.VBox):
         self.forth.disabled = self.start + PAGE >= len(self.images)
 
     def pick(self, image: str) -> None:
-        """Choose an image by a button: what is wrong with it is said under the thumbnails."""
+        """Choose an image by a click: what is wrong with it is said under the thumbnails."""
         self.message.value = ""
         try:
             self.chosen(self.gallery.row_of(image))
         except AgmanError as error:
             self.say_unusable(str(error))
+
+    def select(self, row: int | None) -> None:
+        """Mark the image of a row of the gallery as the chosen one; None for none of them."""
+        self.strip.select("" if row is None else self.gallery.items["image"].iloc[row])
 
     def say_unusable(self, why: str) -> None:
         """Say under the thumbnails why a photo is not shown."""
@@ -162,17 +121,6 @@ class Chooser(w.VBox):
             self.message.value = f"Your photo {html.escape(file[0])} (it stays in this notebook)."
         if isinstance(self.upload.value, tuple):
             self.upload.value = ()  # so that the same file can be given again
-
-
-def thumbnail(explainer: Explainer, image: str) -> bytes:
-    """A small picture of one of the gallery's images, by its id, as JPEG bytes."""
-    try:
-        picture = Image.fromarray(explainer.picture(explainer.gallery.row_of(image)))
-    except AgmanError:  # moved or damaged since the gallery was made
-        picture = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
-        ImageDraw.Draw(picture).text((8, 40), "cannot be read", "black")
-    picture.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
-    return jpeg(np.asarray(picture))
 
 
 def images_to_show(gallery: Gallery, images: Sequence[str] | None) -> list[str]:
@@ -240,7 +188,10 @@ def check_k(k: Any, most: int | None = None) -> None:
 def choice(options: Any, description: str) -> w.ToggleButtons:
     """Buttons of which one is pressed, as wide as their text."""
     return w.ToggleButtons(
-        options=options, description=description, style={"button_width": "initial"}
+        options=options,
+        description=description,
+        style={"button_width": "initial", "description_width": "initial"},
+        layout={"width": "auto"},
     )
 
 
@@ -250,16 +201,17 @@ def attribute_options(gallery: Gallery) -> list[tuple[str, str]]:
 
 
 def show_found(
-    strip: Strip, explainer: Explainer, photo: OpenPhoto, attribute: str, found: pd.DataFrame,
+    strip: PictureRow, explainer: Explainer, photo: OpenPhoto, attribute: str, found: pd.DataFrame,
     thumbnails: Callable[[str], bytes],
 ) -> None:  # fmt: skip
-    """A search's result in a strip: score, tick or cross where it is known, and the value."""
+    """A search's result in a row: score, tick or cross where it is known, and the value."""
     images = list(found["image"])
     captions = [
-        f"{mark(explainer.right(photo, attribute, value))}{score:.2f} {value or 'no label'}"
+        f"{score:.2f} {value or 'no label'}"
         for score, value in zip(found["score"], found["value"], strict=True)
     ]
-    strip.show(images, [thumbnails(image) for image in images], captions)
+    right = [explainer.right(photo, attribute, value) for value in found["value"]]
+    strip.show(images, [thumbnails(image) for image in images], captions, right)
 
 
 def about_photo(explainer: Explainer, photo: OpenPhoto, attribute: str) -> str:

@@ -12,31 +12,33 @@ from agman_lib.explain.explainer import Explainer, OpenPhoto
 from agman_lib.explain.figures import explanation_row
 from agman_lib.explain.overlays import explanation_grid
 from agman_lib.explain.widgets.controls import (
-    SIDE,
+    CLOSE,
+    PHOTO,
+    ROWS,
     Chooser,
-    Strip,
     about_photo,
     attribute_options,
     check_gallery,
     check_k,
     choice,
     images_to_show,
-    png,
     show_found,
-    thumbnail,
 )
+from agman_lib.explain.widgets.picture_row import picture_row
+from agman_lib.explain.widgets.pictures import png, thumbnail
 from agman_lib.search.gallery import Gallery, Query
 
 
 class RetrievalExplorer(w.VBox):
     """A query, an attribute, and the nearest photos with score and tick or cross.
 
-    Each photo that is found can be made the query.
+    A click on a photo that is found makes it the query.
 
     Args:
         gallery: what is searched.
         images: ids to choose the query from; by default all of the gallery.
         k: how many are found at first; at most 24.
+        buttons: put buttons beneath the pictures in any case, not only where anywidget is missing.
 
     Raises:
         AgmanError: an unknown image, or none; something of another type.
@@ -44,7 +46,13 @@ class RetrievalExplorer(w.VBox):
 
     MOST = 24
 
-    def __init__(self, gallery: Gallery, images: Sequence[str] | None = None, k: int = 8) -> None:
+    def __init__(
+        self,
+        gallery: Gallery,
+        images: Sequence[str] | None = None,
+        k: int = 8,
+        buttons: bool = False,
+    ) -> None:
         check_gallery(gallery)
         check_k(k, self.MOST)
         images = images_to_show(gallery, images)
@@ -52,22 +60,29 @@ class RetrievalExplorer(w.VBox):
         self.thumbnails = lru_cache(512)(partial(thumbnail, self.explainer))
         self.attribute = choice(attribute_options(gallery), "attribute")
         self.k = w.IntSlider(value=k, min=1, max=self.MOST, description="how many")
-        self.query = w.Image(format="png", width=SIDE // 2, height=SIDE // 2)
+        self.query = w.Image(format="png", width=PHOTO, height=PHOTO)
         self.about = w.HTML()
         self.back = w.Button(description="query before", disabled=True)
         self.back.on_click(lambda _: self._back())
         self.before: list[OpenPhoto] = []
         self.photo = self.explainer.open(gallery.row_of(images[0]))
-        self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at)
-        self.strip = Strip(self.MOST, "query", self.chooser.pick)
+        self.chooser = Chooser(gallery, images, self.thumbnails, self.look_at, buttons)
+        self.strip = picture_row(
+            "query", self.chooser.pick, label="nearest photos", buttons=buttons
+        )
         for control in (self.attribute, self.k):
             control.observe(lambda _: self.refresh(), "value")
-        shown = w.HBox([self.query, w.VBox([self.about, self.back])])
-        super().__init__([self.chooser, self.attribute, self.k, shown, self.strip])
+        query = w.VBox([self.query, self.about, self.back])
+        query.layout.width, query.layout.flex = f"{PHOTO + 8}px", "none"
+        self.strip.layout.flex, self.strip.layout.min_width = "1 1 0", f"{PHOTO + 8}px"
+        shown = w.Box([query, self.strip], layout=ROWS)
+        super().__init__([self.chooser, self.attribute, self.k, shown])
+        self.add_class(CLOSE)
         self.refresh()
 
     def look_at(self, source: Query) -> None:
         """Make another photo the query, as `Explainer.open` takes it and raises."""
+        self.query.value = png(self.explainer.picture(source))  # at once; then the network
         photo = self.explainer.open(source)
         self.before, self.photo = [*self.before[-19:], self.photo], photo
         self.refresh()
@@ -81,6 +96,7 @@ class RetrievalExplorer(w.VBox):
         photo, attribute = self.photo, self.attribute.value
         self.back.disabled = not self.before
         self.query.value = png(photo.picture)
+        self.chooser.select(photo.row)
         self.about.value = "<b>Query</b><br>" + about_photo(self.explainer, photo, attribute)
         self.found = self.explainer.search(photo, attribute, self.k.value)
         show_found(self.strip, self.explainer, photo, attribute, self.found, self.thumbnails)
