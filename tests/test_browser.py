@@ -6,7 +6,6 @@ Each picture that the browser shows is compared with what the library gives in t
 from __future__ import annotations
 
 import base64
-import html
 import io
 import os
 import re
@@ -26,7 +25,7 @@ from PIL import Image
 
 from agman_lib.explain.maps import MAPS
 from agman_lib.explain.widgets.attribute_panel import WORKING
-from agman_lib.explain.widgets.controls import SIDE
+from agman_lib.explain.widgets.controls import PHOTO, SIDE
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")
@@ -189,6 +188,11 @@ class Side:
     def button(self, name: str, nth: int = 0):
         return self.box.get_by_role("button", name=name, exact=True).nth(nth)
 
+    def thumbnail(self, name: str, number: int):
+        """A small picture that is itself a button."""
+        named = re.compile(f"^{name} {number}: ")
+        return self.box.get_by_role("button", name=named).locator("img")
+
     def picture(self, side: int = SIDE, nth: int = 0) -> bytes:
         image = self.box.locator(f'img[width="{side}"][height="{side}"]').nth(nth)
         return base64.b64decode(image.evaluate(BYTES))
@@ -214,7 +218,7 @@ class Side:
         return [drawn(a) for a in self.same.figure().axes if a.get_title() == title]
 
     def photo(self, nth: int) -> None:
-        self.button(f"photo {nth}").click()
+        self.thumbnail("photo", nth).click()
         self.same.look_at(self.queries[nth - 1])
 
     def attribute(self, name: str, panel: int = 0) -> None:
@@ -258,6 +262,12 @@ def test_no_cell_fails(page):
     assert page.locator(".jp-CodeCell .jupyter-widgets").count() > 0
 
 
+def test_photo_map_and_what_is_found_fit_a_screen(explorer):
+    box = explorer.box.bounding_box()
+    assert 500 < box["height"] < 900
+    assert box["width"] < 1280
+
+
 def test_photo_and_attribute(explorer):
     seen = [explorer.picture()]
     for attribute in ("neckline", "closure"):
@@ -266,7 +276,7 @@ def test_photo_and_attribute(explorer):
     explorer.photo(2)
     seen.append(explorer.until_shown(explorer.wanted()[0]))
     assert len(set(seen)) == 4
-    explorer.button("look at 2").click()
+    explorer.thumbnail("look at", 2).click()
     explorer.same.look_at(explorer.same.panels[0].found["image"].iloc[1])
     assert explorer.until_shown(explorer.wanted()[0]) not in seen
 
@@ -362,23 +372,21 @@ def test_what_is_found_becomes_the_query(page, here):
     finder.photo(1)
     finder.button("lapel").click()
     finder.same.attribute.value = "lapel"
-    small, strip = SIDE // 2, finder.box.locator("small")
+    strip = finder.box.locator(".agman-pictures span")
 
     def captions() -> list[str]:
-        both = (finder.same.chooser.strip, finder.same.strip)
-        texts = [c.value for of in both for c in of.captions[: len(of.images)]]
-        return [html.unescape(re.sub("<.*?>", "", text)) for text in texts]
+        return [*finder.same.chooser.strip.captions, *finder.same.strip.captions]
 
     found = captions()
     playwright.expect(strip).to_have_text(found)
-    before = finder.until_shown(finder.same.photo.picture, small)
-    finder.button("query 2").click()
+    before = finder.until_shown(finder.same.photo.picture, PHOTO)
+    finder.thumbnail("query", 2).click()
     finder.same.look_at(finder.same.found["image"].iloc[1])
-    after = finder.until_shown(finder.same.photo.picture, small)
+    after = finder.until_shown(finder.same.photo.picture, PHOTO)
     assert after != before
     assert captions() != found
     playwright.expect(strip).to_have_text(captions())
     finder.button("query before").click()
     finder.same._back()
-    assert finder.until_shown(finder.same.photo.picture, small) == before
+    assert finder.until_shown(finder.same.photo.picture, PHOTO) == before
     playwright.expect(strip).to_have_text(found)

@@ -19,11 +19,11 @@ def seed_interval(values: np.ndarray) -> float:
 
 def bootstrap_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n,) of n resamples, with replacement, of values (Q,)."""
-    total, times = len(values), np.ones(len(values))
-    distinct, found = np.unique(values, return_counts=True)
+    total, distinct = len(values), np.unique(values)
     if len(distinct) <= FEW:  # right or wrong, of triplets: how often each value is drawn is enough
-        values, times = distinct, found
-    return rng.multinomial(total, times / total, size=n) @ values / total
+        share = np.array([np.mean(values == value) for value in distinct])
+        return rng.multinomial(total, share, size=n) @ distinct / total
+    return rng.multinomial(total, np.full(total, 1 / total), size=n) @ values / total
 
 
 def bootstrap_interval(
