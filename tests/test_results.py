@@ -285,8 +285,8 @@ def test_the_sentences_about_224_pixels():
     assert r["config"]["image_size"] == 224
     text = one_line(RESULTS)
     assert "{:+.1f} points without the branch, {:+.1f} with it".format(*start) in text
-    assert f"the branch costs {-branch[0]:.1f} points, from random weights it brings" in text
-    assert f"it brings {branch[1]:.1f}." in text
+    assert f"the branch costs {-branch[0]:.1f} points; from random weights it adds" in text
+    assert f"it adds {branch[1]:.1f}." in text
     at_96 = course.results("curves-photos")["arms"]["ImageNet, V2"]["test MAP"]
     both = (found["ImageNet, V2"], at_96)
     assert (
