@@ -247,7 +247,8 @@ def test_buttons_open_this_repository(site):
 @pytest.mark.browser
 def test_search_finds_a_page(page):
     page.goto("/search.html?q=neckline")
-    found = page.locator("#search-results li").filter(has_text="00 Start here")
+    title = page.get_by_role("link", name="00 Start here", exact=True)
+    found = page.locator("#search-results li").filter(has=title)
     found.locator("p.context").wait_for()
     assert "neckline" in found.inner_text()
     found.get_by_role("link").first.click()
