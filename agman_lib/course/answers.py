@@ -125,12 +125,14 @@ def _of_numbers(got: Any, expected: Any, tolerance: float) -> str | None:
         return f"it gives {_kind(got)}, and numbers are expected"
     if one.shape != other.shape:
         return f"it gives the shape {one.shape}, and {other.shape} is expected"
-    if np.isnan(one).any() and not np.isnan(other).any():
-        return "it gives NaN"
     one, other = one.astype(float), other.astype(float)
+    missing = np.isnan(other)
+    if (np.isnan(one) & ~missing).any():
+        return "it gives NaN"
+    if (missing & ~np.isnan(one)).any():
+        return "it gives a number where NaN is expected"
     with np.errstate(invalid="ignore"):
-        error = np.where(one == other, 0.0, np.abs(one - other))
-    error = np.nan_to_num(error, nan=0.0 if np.isnan(other).any() else np.inf, posinf=np.inf)
+        error = np.where((one == other) | missing, 0.0, np.abs(one - other))
     allowed = tolerance * (1 + np.abs(np.nan_to_num(other, posinf=0, neginf=0)))
     if not (error > allowed).any():
         return None
@@ -172,7 +174,10 @@ def _described(arguments: tuple[Any, ...]) -> str:
 
 
 def left_empty(answer: Any) -> bool:
-    """Whether an answer is a blank that nobody has filled in: `...`, or a function that has one."""
+    """Whether an answer is a blank that nobody has filled in: `...`, or a function that has one.
+
+    An ellipsis in square brackets, as in ``x[..., None]``, is no blank.
+    """
     if answer is ...:
         return True
     if not inspect.isfunction(answer):
@@ -181,9 +186,11 @@ def left_empty(answer: Any) -> bool:
         tree = ast.parse(textwrap.dedent(inspect.getsource(answer)))
     except (OSError, SyntaxError, TypeError, SystemError):  # the last: a fault of CPython 3.11
         return ... in answer.__code__.co_consts
-    return any(
-        isinstance(node, ast.Assign | ast.AnnAssign | ast.Return | ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and node.value.value is ...
-        for node in ast.walk(tree)
-    )
+    return _has_blank(tree)
+
+
+def _has_blank(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return node.value is ...
+    inside = [node.value] if isinstance(node, ast.Subscript) else ast.iter_child_nodes(node)
+    return any(map(_has_blank, inside))

@@ -61,6 +61,9 @@ def test_a_check_goes_on_with_what_is_right(capsys):
         assert capsys.readouterr().out == "✓ twice: right.\n"
         assert course.check("twice", lambda x: x / 2) is double
         assert capsys.readouterr().out.startswith("✗ twice: half.\n")
+        known["twice"].slips["half."] = known["twice"].slips.pop("half")
+        course.check("twice", lambda x: x / 2)
+        assert capsys.readouterr().out.startswith("✗ twice: half.\n")
         assert course.check("twice", lambda x: x + 1) is double
         assert "it is off by" in capsys.readouterr().out
         with pytest.raises(AgmanError, match="did you mean 'twice'"):
@@ -77,8 +80,16 @@ def test_a_blank_is_told_from_an_ellipsis_in_use():
         z = ...
         return y, z
 
+    def two(x: tuple[int, ...]) -> tuple[int, ...]:
+        return x[0], ...
+
+    def called(x):
+        return np.mean(...) + x
+
     assert not left_empty(used)
     assert left_empty(half_filled)
+    assert left_empty(two)
+    assert left_empty(called)
     assert not left_empty(3)
 
 
@@ -92,6 +103,8 @@ def test_a_blank_is_told_from_an_ellipsis_in_use():
         (np.ones((2, 3)), np.ones((3, 2)), "shape (2, 3), and (3, 2)"),
         (np.array([1, np.nan]), np.ones(2), "NaN"),
         (np.array([1, np.nan]), np.array([1, np.nan]), None),
+        (np.array([2, np.nan]), np.array([1, np.nan]), "off by 1"),
+        (np.ones(2), np.array([1, np.nan]), "a number where NaN is expected"),
         (np.array([1.0, np.inf]), np.array([1.0, 2.0]), "off by inf"),
         ("a", 1.0, "numbers are expected"),
         ((1.0, "a"), (1.0, "b"), "of number 2"),

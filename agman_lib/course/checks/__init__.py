@@ -53,5 +53,6 @@ def check(name: str, answer: T) -> T:
     if off is None:
         print(f"✓ {name}: right.")
         return answer
-    print(f"✗ {name}: {off}.\n  Until it is right, the notebook goes on with the library's own.")
+    print(f"✗ {name}: {off.rstrip('.')}.")
+    print("  Until it is right, the notebook goes on with the library's own.")
     return asked.right
