@@ -1,4 +1,4 @@
-"""Notebook 08: search one attribute, vote for a name, abstain, and carry weights to new attributes."""
+"""Notebook 08: search by attribute, vote for a name, abstain, carry weights to new attributes."""
 
 from __future__ import annotations
 
@@ -169,9 +169,8 @@ CHECKS = {
             "an attribute that the old network does not know keeps its own row; here it is zero": (
                 _filled_with(lambda old: torch.zeros_like(old[0]))
             ),
-            "an attribute that the old network does not know keeps its own row; here it is a mean": (
-                _filled_with(lambda old: old.mean(0))
-            ),
+            "an attribute that the old network does not know keeps its own row; here it has "
+            "a mean": (_filled_with(lambda old: old.mean(0))),
             "nothing is copied": lambda old, old_names, new, new_names: new,
             "the rows of the new network go to the old one: it is the other way round": (
                 lambda old, old_names, new, new_names: carry(new, new_names, old, old_names)
