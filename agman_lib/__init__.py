@@ -1,13 +1,13 @@
 """AG-MAN: attribute-guided multi-level attention network for fine-grained fashion retrieval.
 
-The library has rooms, one a concern, and imports run one way, from the bottom up::
+The library has a sub-package for each concern. Imports run one way only::
 
     base  <-  data  <-  networks  <-  evaluation  <-  training  <-  comparison
                                                  <-  search  <-  explain  <-  explain.widgets
 
 `course` holds what the notebooks share, `cli` is the command line. Public names come from the
-rooms, for example ``from agman_lib.networks import build_model``; importing the package or a room
-loads nothing heavy, only using a name does.
+sub-packages, for example ``from agman_lib.networks import build_model``. Importing a package loads
+nothing heavy; only using a name does.
 """
 
 from agman_lib.base.errors import AgmanError

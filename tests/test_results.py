@@ -396,10 +396,10 @@ def test_the_new_import_paths_are_right():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`.+`) \| `[\w.]+` \| `([\w.]+)` \|$", text)
     assert len(rows) > 20
-    for names, room in rows:
-        module = importlib.import_module(room)
+    for names, package in rows:
+        module = importlib.import_module(package)
         for name in re.findall(r"`(\w+)`", names):
-            assert hasattr(module, name), f"{room}.{name}"
+            assert hasattr(module, name), f"{package}.{name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

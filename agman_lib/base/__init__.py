@@ -1,7 +1,7 @@
-"""Ground floor: what every other room stands on, and what knows nothing of fashion.
+"""What every other sub-package builds on, and what knows nothing of fashion.
 
-Errors that name a mend, files that are written whole or not at all, folders that appear at once,
-progress bars, cores and devices. It imports no other room.
+Errors that name a fix, files that are written whole or not at all, folders that appear at once,
+progress bars, cores and devices. It imports no other sub-package.
 
 Start with `errors` and `folders`.
 """

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 
 class AgmanError(Exception):
-    """Something the user can mend. The message says what is wrong, where, and what to do."""
+    """Something that the user can fix. The message says what is wrong, where, and what to do."""
 
 
 def unknown(what: str, got: str, known: Iterable[str], where: str = "") -> AgmanError:

@@ -1,4 +1,4 @@
-"""The command line: ``agman …``. Nothing imports this room.
+"""The command line: ``agman …``. Nothing imports this sub-package.
 
 A file for each group of commands; `main` finds the command and turns errors into one line.
 

@@ -234,7 +234,7 @@ def _dispatch(args: list[str], commands: dict[str, Any], path: str) -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, 2 for what the user can mend, 130 stopped."""
+    """Run a command line; returns the exit code: 0, 2 for what the user can fix, 130 stopped."""
     try:
         _dispatch(sys.argv[1:] if args is None else args, COMMANDS, "agman")
     except AgmanError as error:
@@ -249,8 +249,8 @@ def main(args: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        mend = "; free some space and run again" if error.errno == errno.ENOSPC else ""
-        print(f"error: {where}{error.strerror or error}{mend}", file=sys.stderr)
+        advice = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        print(f"error: {where}{error.strerror or error}{advice}", file=sys.stderr)
     else:
         return 0
     return 2

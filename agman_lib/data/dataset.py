@@ -90,7 +90,7 @@ class PreparedDataset:
         """Read and check a prepared folder.
 
         Raises:
-            AgmanError: naming the file, the line and the mend, at the first thing that is off.
+            AgmanError: names the file and the line of the first fault, and says how to fix it.
         """
         folder = Path(folder)
         if not folder.is_dir():

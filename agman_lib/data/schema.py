@@ -1,6 +1,6 @@
 """Reading and checking the files of a prepared folder (its format: `agman_lib.data.dataset`).
 
-Every check raises `AgmanError` with the file, the line and the mend.
+Every check raises `AgmanError` with the file, the line and the fix.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _line(path: Path, record: int) -> int:
 
 
 def _refuse(path: Path, bad: pd.Series | np.ndarray, table: pd.DataFrame, say: Any) -> None:
-    """Raise for the first row where ``bad``; ``say(row)`` gives what is wrong and the mend."""
+    """Raise for the first row where ``bad``; ``say(row)`` says what is wrong and how to fix it."""
     rows = np.flatnonzero(np.asarray(bad))
     if len(rows):
         more = f" ({len(rows)} such lines)" if len(rows) > 1 else ""

@@ -3,7 +3,7 @@
 `maps` and `cam` compute them, `explainer` asks for one photo after another, `localisation_scores`
 measures them against true regions, `probes` asks what can be read from a level of the backbone,
 `overlays`, `plots` and `figures` draw, and `widgets` is the interactive shell. It may import every
-room but `cli`, `course` and `comparison`.
+sub-package but `cli`, `course` and `comparison`.
 
 Start with `maps`.
 """

@@ -26,7 +26,7 @@ FORMAT = "agman-gallery-1"
 SEVERAL = " | "  # between the names, where an image has several values of an attribute
 Photo = str | Path | bytes | Image.Image
 Photos = PreparedDataset | str | Path | Iterable[str | Path]
-MEND = "make the gallery again with `agman index`"
+REMAKE = "make the gallery again with `agman index`"
 
 
 # --------------------------------------------------------------------------- photos
@@ -143,28 +143,28 @@ def write_gallery(
 
 
 def read_gallery(folder: Path) -> dict[str, Any]:
-    """What `write_gallery` was given, by name. Raises AgmanError naming the file and the mend."""
+    """What `write_gallery` was given, by name. Raises AgmanError, which names the file and the fix."""
     description = _read_description(folder / "gallery.json")
     model, about = load_model(folder / "model.safetensors")
     names = attributes_of(model, about)
     if description["attributes"] != names:
         raise AgmanError(
             f"{folder / 'model.safetensors'}: belongs to another gallery, its attributes are "
-            f"{', '.join(names)}; {MEND}"
+            f"{', '.join(names)}; {REMAKE}"
         )
     items = _read_items(folder / "items.csv", names, description["images"])
     file = folder / "embeddings.npy"
     try:
         embeddings = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise AgmanError(f"{file}: missing or damaged ({error}); {MEND}") from None
+        raise AgmanError(f"{file}: missing or damaged ({error}); {REMAKE}") from None
     shape = (len(items), len(names), model.embedding_size)
     if embeddings.shape != shape or embeddings.dtype != np.float32:
         raise AgmanError(
-            f"{file}: holds {embeddings.dtype} {embeddings.shape}, not float32 {shape}; {MEND}"
+            f"{file}: holds {embeddings.dtype} {embeddings.shape}, not float32 {shape}; {REMAKE}"
         )
     if not np.isfinite(embeddings).all():
-        raise AgmanError(f"{file}: holds what is no number; {MEND}")
+        raise AgmanError(f"{file}: holds what is no number; {REMAKE}")
     return {
         "model": model,
         "about": about,
@@ -181,13 +181,13 @@ def _read_description(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise AgmanError(f"{file}: not valid JSON ({error}); {MEND}") from None
+        raise AgmanError(f"{file}: not valid JSON ({error}); {REMAKE}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise AgmanError(f"{file}: not of a gallery of this version ({FORMAT}); {MEND}")
+        raise AgmanError(f"{file}: not of a gallery of this version ({FORMAT}); {REMAKE}")
     kinds = {"images": int, "attributes": list, "image_root": str, "left_out": dict}
     wrong = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
     if wrong:
-        raise AgmanError(f"{file}: lacks a usable {wrong[0]!r}; {MEND}")
+        raise AgmanError(f"{file}: lacks a usable {wrong[0]!r}; {REMAKE}")
     return content
 
 
@@ -195,13 +195,13 @@ def _read_items(file: Path, attributes: list[str], n_images: int) -> pd.DataFram
     try:
         items = pd.read_csv(file, dtype=object, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise AgmanError(f"{file}: missing or not a readable table ({error}); {MEND}") from None
+        raise AgmanError(f"{file}: missing or not a readable table ({error}); {REMAKE}") from None
     if list(items.columns) != ["image", "path", *attributes]:
         columns = ",".join(["image", "path", *attributes])
         raise AgmanError(f"{file}, line 1: the columns must be {columns}; put them back")
     if len(items) != n_images:
         raise AgmanError(
             f"{file}: has {len(items)} lines of images, not {n_images}; value names may be edited, "
-            f"but lines stay, in their order: put them back, or {MEND}"
+            f"but lines stay, in their order: put them back, or {REMAKE}"
         )
     return items

@@ -113,7 +113,7 @@ class Gallery:
         """Open a saved gallery, its network on the CPU.
 
         Raises:
-            AgmanError: naming the file and the mend, when it is no gallery or a damaged one.
+            AgmanError: names the file and the fix, when it is no gallery or a damaged one.
         """
         return cls(**read_gallery(Path(folder)))
 

@@ -148,7 +148,7 @@ class TrainConfig:
         """This config, if its values make sense together.
 
         Raises:
-            AgmanError: naming the option and the mend.
+            AgmanError: names the option and says how to fix it.
         """
         for name in ("epochs", "steps_per_epoch", "batch_size", "lr_step", "threads", "log_every"):
             if getattr(self, name) < 1:

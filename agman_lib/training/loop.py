@@ -69,7 +69,7 @@ def train(
             resumed.
 
     Raises:
-        AgmanError: what is wrong with the options, the data or the run folder, and the mend.
+        AgmanError: what is wrong with the options, the data or the run folder, and how to fix it.
     """
     config.check()
     if not config.data or not config.out:

@@ -13,7 +13,7 @@
 Indices count from 0; a ``fileIndex`` is a line of the same split's filenames. Lines may end in CRLF
 or in tabs, and a last line may lack its newline: all of that occurs in the published files, and so
 does a path that is listed twice (DeepFashion, valid). Every other oddity is refused with
-`AgmanError`, which names the file, the line and the mend: no line gives a wrong label.
+`AgmanError`, which names the file, the line and the fix: no line gives a wrong label.
 """
 
 from __future__ import annotations

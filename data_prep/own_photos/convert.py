@@ -61,7 +61,7 @@ def prepare(
         The report, also written as ``out/prepare_report.json``.
 
     Raises:
-        AgmanError: in words, with the line or photo, what is wrong and how to mend it.
+        AgmanError: in words, with the line or photo, what is wrong and how to fix it.
     """
     if min(valid, test) <= 0 or valid + test >= 1 or not 0 < query_share < 1:
         raise AgmanError(

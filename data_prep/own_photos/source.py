@@ -240,7 +240,7 @@ def _locate(root: Path, path: str, where: str) -> str | None:
 
 
 def _merge_copies(listing: Listing) -> None:
-    """Let copies of a photo be one image, lest a test photo be one of the training photos."""
+    """Let copies of a photo be one image, so that no test photo is also a training photo."""
     by_size: dict[int, list[str]] = defaultdict(list)
     for image in sorted({entry.image for entry in listing.entries}):
         by_size[(listing.root / image).stat().st_size].append(image)
