@@ -143,7 +143,7 @@ def write_gallery(
 
 
 def read_gallery(folder: Path) -> dict[str, Any]:
-    """What `write_gallery` was given, by name. Raises AgmanError, which names the file and the fix."""
+    """What `write_gallery` was given, by name. Raises AgmanError, with the file and the fix."""
     description = _read_description(folder / "gallery.json")
     model, about = load_model(folder / "model.safetensors")
     names = attributes_of(model, about)
