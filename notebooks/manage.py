@@ -115,7 +115,8 @@ def set_address(new: str) -> None:
     new, old = new.rstrip("/").removesuffix(".git"), address()
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", new):
         raise SystemExit(f"{new}: give it as https://github.com/you/yours")
-    for path in [PROJECT, *notebooks(), *notebooks(folder="solutions")]:
+    assignments = sorted((HERE / "assignments").rglob("*.ipynb"))
+    for path in [PROJECT, *notebooks(), *notebooks(folder="solutions"), *assignments]:
         text = path.read_text(encoding="utf-8")
         text = text.replace(old, new)
         path.write_text(text.replace(_in_badge(old), _in_badge(new)), encoding="utf-8")
