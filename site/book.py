@@ -28,6 +28,7 @@ HOME = "README.md"
 PARTS = {
     "The course": ["notebooks/[0-9]*.ipynb"],
     "Appendices": ["notebooks/[A-Z]*.ipynb"],
+    "Assignments": ["notebooks/assignments/README.md", "notebooks/assignments/[0-9]*.ipynb"],
     "Solutions": ["notebooks/solutions/*.ipynb"],
     "Results and reference": ["RESULTS.md", "docs/*.md", "data_prep/README.md", "ERRATA.md"],
 }

@@ -138,7 +138,7 @@ def _unless_made(out: Path, make: Callable[[Path], object]) -> None:
     try:
         make(out)
     except AgmanError as error:
-        if not (there and "exists already" in str(error)):
+        if not (there and "already exists" in str(error)):
             raise
 
 

@@ -39,11 +39,11 @@ def refuse_existing(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if _is_ours(_hidden(out)):  # killed when only that was still to be removed
             _remove(_hidden(out))
-        raise AgmanError(f"{out}: exists already; choose another --out or remove it first")
+        raise AgmanError(f"{out}: already exists; choose another --out or remove it first")
     above = next(p for p in out.absolute().parents if p.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise AgmanError(
-            f"{out}: cannot be made, {above} is no folder that may be written to; "
+            f"{out}: cannot be created: {above} is not a folder that you may write to; "
             "choose another --out"
         )
 

@@ -175,13 +175,13 @@ def _say_first(config: TrainConfig, resume: bool) -> None:
     import torch
 
     if resume and not (Path(config.out) / "config.json").exists():
-        print(f"{config.out}: no run there to resume, so one is begun", flush=True)
+        print(f"{config.out}: there is no run to resume, so a new one begins", flush=True)
     large = config.backbone == "resnet50" and config.image_size >= 224
     if large and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         images = 3 * config.batch_size * config.steps_per_epoch * config.epochs
         print(
-            f"ResNet-50 at {config.image_size} pixels on a CPU: {images:,} images at a few a "
-            "second; --preset quick and photos are made for CPUs",
+            f"ResNet-50 at {config.image_size} pixels: a CPU trains only a few of these {images:,} "
+            "images a second; the presets quick and photos are made for CPUs",
             flush=True,
         )
 

@@ -89,7 +89,7 @@ def search(
     if opened.items[attribute].drop(index=[] if row is None else [row]).any():
         votes = opened.guess(query, attribute)
         shares = ", ".join(f"{row.value} {row.share:.0%}" for row in votes.itertuples())
-        print(f"{attribute} of the nearest with a known value (a vote, no certainty): {shares}")
+        print(f"{attribute} of the nearest with a known value (a vote, not a certainty): {shares}")
     if figure:
         save_picture(opened.figure(query, attribute, k), Path(figure))
         print(f"picture: {figure}")
@@ -164,7 +164,7 @@ def explain(
                 seconds = (time.perf_counter() - began) * len(drawn)
                 print(f"about {seconds:.0f} s for {len(drawn)} photos", flush=True)
         if not written:
-            raise AgmanError(f"{photos}: no photo that can be used")
+            raise AgmanError(f"{photos}: no usable photo")
     more = f" (of {len(asked)}; --most draws more)" if len(asked) > most else ""
     print(f"{out}: {written} picture{'s' if written > 1 else ''}{more}")
 
@@ -212,11 +212,12 @@ def _say_without_grad_cam(name: str, rows: Sequence[ExplanationRow]) -> None:
 
     if not rows[0].found:
         print(
-            f"{name}: no Grad-CAM, which is of the similarity to another photo, and there is none "
-            "to compare with; give a folder of photos, or as MODEL a gallery made by `agman index`"
+            f"{name}: no Grad-CAM, because it explains the similarity to another photo, and there "
+            "is none; give a folder of photos, or as MODEL a gallery made by `agman index`"
         )
     elif without := [row.label for row in rows if MAPS["grad_cam"] not in row.pictures]:
-        print(f"{name}: no Grad-CAM ({', '.join(without)}): to the network all found are the same")
+        same = "the network sees no difference between the photos that it found"
+        print(f"{name}: no Grad-CAM ({', '.join(without)}): {same}")
 
 
 def _say_left_out(gallery: Gallery, where: str) -> None:

@@ -42,8 +42,8 @@ def factor_effects(
     there = sorted(tuple(cell[f] for f in names) for cell in levels.values())
     if there != sorted(itertools.product(*of_factor.values())):
         raise AgmanError(
-            f"{len(there)} cells are no factorial of {', '.join(names)}: each combination of their "
-            "levels is needed, once"
+            f"{len(there)} cells are not a factorial design of {', '.join(names)}: each "
+            "combination of their levels is needed exactly once"
         )
     scores = np.array([of_seeds[cell] for cell in levels])  # (cells, S)
     signs = {

@@ -69,7 +69,7 @@ def compare(
     """
     names, cells = [e.name for e in entries], {e.name: e.levels for e in entries if e.levels}
     if len(set(names)) < len(names) or not names or not seeds:
-        raise AgmanError("a comparison needs entries with different names, and a seed")
+        raise AgmanError("a comparison needs entries with different names, and at least one seed")
     baseline = names[0] if baseline is None else baseline
     if baseline not in names:
         raise unknown("baseline", baseline, names)

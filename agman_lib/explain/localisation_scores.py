@@ -65,7 +65,7 @@ def localisation(heat: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     if not mask.any():
         raise AgmanError("no pixel lies in the region, so there is nothing to find")
     if not (heat >= 0).all():
-        raise AgmanError("a map has a value that is negative or no number")
+        raise AgmanError("a map has a value that is negative or not a number")
     largest = heat.max()
     if largest <= 0:
         return dict.fromkeys(("pointing", "energy", "IoU"), 0.0)

@@ -51,7 +51,7 @@ def embed_photos(
     each_batch(model, len(items), take, work, batch_size, "embed" if progress else None)
     if not kept.any():
         why = next(iter(left_out.values()), "it holds no files")
-        raise AgmanError(f"{root}: no photo that can be used; the first trouble: {why}")
+        raise AgmanError(f"{root}: no usable photo; the first problem: {why}")
     return items[kept].reset_index(drop=True), np.concatenate(parts), root, left_out
 
 

@@ -37,9 +37,10 @@ def attributes_of(model: RetrievalModel, about: dict[str, Any]) -> list[str]:
     missing = [key for key in ("attributes", "image_size", "fit") if key not in about]
     if missing:
         raise AgmanError(
-            f"the network's `about` lacks {', '.join(missing)}: what it was trained to see is not "
-            "known (a converted checkpoint does not say it); save it with `save_model(path, model, "
-            "{'attributes': [{'name': …, 'values': […]}, …], 'image_size': 224, 'fit': 'crop'})`"
+            f"the network's `about` lacks {', '.join(missing)}, so it is not known what it was "
+            "trained on (a converted checkpoint does not say so); save it with `save_model(path, "
+            "model, {'attributes': [{'name': …, 'values': […]}, …], 'image_size': 224, "
+            "'fit': 'crop'})`"
         )
     names = [a["name"] for a in about["attributes"]]
     if len(names) != model.n_attributes:
@@ -149,7 +150,7 @@ def read_gallery(folder: Path) -> dict[str, Any]:
     names = attributes_of(model, about)
     if description["attributes"] != names:
         raise AgmanError(
-            f"{folder / 'model.safetensors'}: belongs to another gallery, its attributes are "
+            f"{folder / 'model.safetensors'}: belongs to another gallery, whose attributes are "
             f"{', '.join(names)}; {REMAKE}"
         )
     items = _read_items(folder / "items.csv", names, description["images"])
@@ -164,7 +165,7 @@ def read_gallery(folder: Path) -> dict[str, Any]:
             f"{file}: holds {embeddings.dtype} {embeddings.shape}, not float32 {shape}; {REMAKE}"
         )
     if not np.isfinite(embeddings).all():
-        raise AgmanError(f"{file}: holds what is no number; {REMAKE}")
+        raise AgmanError(f"{file}: holds values that are not numbers; {REMAKE}")
     return {
         "model": model,
         "about": about,

@@ -130,7 +130,7 @@ def branch_classes(config: TrainConfig, dataset: PreparedDataset) -> np.ndarray 
         return classes
     file = dataset.folder / "kinds.csv"
     if not file.is_file():
-        raise AgmanError(f"{file}: not there, so --branch-classes kind has no kinds to tell apart")
+        raise AgmanError(f"{file}: missing, and --branch-classes kind reads the kinds from it")
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     kind = dict(zip(table["image"], table["kind"], strict=True))
     names = sorted(set(kind.values()))

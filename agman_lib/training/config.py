@@ -169,7 +169,9 @@ class TrainConfig:
             )
         if self.sampler != "batch" and (self.loss == "contrast" or self.model == "softmax"):
             which = "--loss contrast" if self.loss == "contrast" else "--model softmax"
-            raise AgmanError(f"{which} needs --sampler batch: it is no loss of single triplets")
+            raise AgmanError(
+                f"{which} needs --sampler batch, since it is no loss of single triplets"
+            )
         if self.freeze_trunk and self.flip:
             raise AgmanError(
                 "--freeze-trunk keeps the maps of each photo as it is, not mirrored; add --no-flip"

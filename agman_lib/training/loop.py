@@ -93,8 +93,8 @@ class _Training:
         processes = read_begun(self.folder).get("processes", self.processes)
         if processes != self.processes:
             raise AgmanError(
-                f"{self.folder}: was begun with {processes} process(es), not {self.processes}, and "
-                "each draws its own batches; resume with as many"
+                f"{self.folder}: was started with {processes} process(es), not {self.processes}, "
+                "and each draws its own batches; resume with as many"
             )
         shared = config.batch_groups if config.sampler == "batch" else config.batch_size
         if shared % self.processes:
@@ -140,7 +140,7 @@ class _Training:
                 f"{self.dataset.attributes[a].name}={self.dataset.attributes[a].values[v]} ({n})"
                 for a, v, n in self.index.skipped
             ]
-            print(f"too few images for anchors, so never drawn as such: {', '.join(names)}")
+            print(f"values with too few images, from which no anchor is drawn: {', '.join(names)}")
 
     # ------------------------------------------------------------------ folder and checkpoints
 

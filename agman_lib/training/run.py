@@ -52,7 +52,7 @@ class Run:
             raise AgmanError(f"{folder}: not a run folder (no config.json); see `agman train`")
         config = TrainConfig.load(folder / "config.json")
         if not (folder / "report.json").is_file():
-            raise AgmanError(f"{folder}: not finished; go on with `agman train … --resume`")
+            raise AgmanError(f"{folder}: not finished; continue it with `agman train … --resume`")
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         return cls(folder, config, report, read_begun(folder))
 
@@ -73,8 +73,8 @@ class Run:
         found = [p for p in places if (p / "dataset.json").is_file()]
         if not found:
             raise AgmanError(
-                f"{places[-1]}: the data set that {self.folder} was trained on is not there any "
-                "more; put it back, or name its folder with --data"
+                f"{places[-1]}: the data set that {self.folder} was trained on is no "
+                "longer there; put it back, or name its folder with --data"
             )
         dataset = PreparedDataset.load(found[0])
         check_same_data(self.folder, self.begun, dataset)
@@ -124,9 +124,9 @@ def check_same_data(folder: Path, begun: dict[str, Any], dataset: PreparedDatase
     noted = begun.get("dataset")
     if noted and noted["fingerprint"] != dataset.fingerprint:
         raise AgmanError(
-            f"{folder}: was begun on {noted['name']} ({noted['fingerprint']}), and the tables of "
-            f"{dataset.folder} are of {dataset.name} ({dataset.fingerprint}); go on with the data "
-            "that it was begun on, or choose another --out"
+            f"{folder}: was started on {noted['name']} ({noted['fingerprint']}), and the tables of "
+            f"{dataset.folder} belong to {dataset.name} ({dataset.fingerprint}); continue with the "
+            "data that it was started on, or choose another --out"
         )
 
 
@@ -138,11 +138,11 @@ def finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool)
     if not file.exists():
         # A run killed while it wrote its first file has left nothing but that, unfinished.
         if folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
-            raise AgmanError(f"{folder}: is not empty and no run; choose another --out")
+            raise AgmanError(f"{folder}: is not empty and holds no run; choose another --out")
         return False
     if not resume:
         raise AgmanError(
-            f"{folder}: holds a run already; go on with --resume, or choose another --out"
+            f"{folder}: already holds a run; continue it with --resume, or choose another --out"
         )
     finished, before = (folder / "report.json").exists(), TrainConfig.load(file)
     for name, was in before.result_options.items():
@@ -150,14 +150,14 @@ def finished_before(config: TrainConfig, dataset: PreparedDataset, resume: bool)
         # To open a finished run, this machine need not have the other one's number of cores.
         if now != was and not (finished and name == "threads"):
             raise AgmanError(
-                f"{folder}: was begun with --{name.replace('_', '-')} {was}, not {now}; "
+                f"{folder}: was started with --{name.replace('_', '-')} {was}, not {now}; "
                 "resume with the same"
             )
     begun = read_begun(folder)
     if not begun and (folder / "last.pt").exists():
         raise AgmanError(
-            f"{folder}: was begun by an earlier version, which did not note on which data; "
-            "train it anew with another --out"
+            f"{folder}: was started by an earlier version, which did not record its data; "
+            "train again with another --out"
         )
     check_same_data(folder, begun, dataset)
     return finished

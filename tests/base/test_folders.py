@@ -62,7 +62,7 @@ def test_what_a_kill_at_the_very_end_left_is_removed_too(tmp_path):
     child.start()
     child.join()
     assert len(list(tmp_path.iterdir())) == 2
-    with pytest.raises(AgmanError, match="exists already"):
+    with pytest.raises(AgmanError, match="already exists"):
         fill(out)
     assert list(tmp_path.iterdir()) == [out]
     assert sorted(p.name for p in out.iterdir()) == ["a", "b"]
@@ -85,6 +85,6 @@ def test_what_is_not_ours_is_refused_by_name_and_not_touched(tmp_path):
 
 def test_a_place_where_no_folder_can_be_made_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(AgmanError, match=r"file is no folder that may be written to"):
+    with pytest.raises(AgmanError, match=r"file is not a folder that you may write to"):
         fill(tmp_path / "file" / "below" / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

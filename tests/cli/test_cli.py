@@ -151,13 +151,13 @@ def test_bad_arguments(args, said, refused, tmp_path, monkeypatch):
 def test_what_a_run_says_before_it_starts(squares_folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     assert main([*TRAIN, "--data", str(squares_folder), "--out", str(out), "--resume"]) == 0
-    assert "no run there to resume, so one is begun" in capsys.readouterr().out
+    assert "there is no run to resume, so a new one begins" in capsys.readouterr().out
     assert main([*TRAIN, "--data", str(squares_folder), "--out", str(out), "--resume"]) == 0
     assert "is begun" not in capsys.readouterr().out
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     assert main(["train", "--data", "nowhere", "--out", "x"]) == 2
-    assert "45,000,000 images at a few a second; --preset quick" in capsys.readouterr().out
+    assert "these 45,000,000 images a second; the presets quick" in capsys.readouterr().out
 
 
 def test_the_version(capsys):

@@ -89,7 +89,7 @@ def test_networks_at_equal_budget(quick, tmp_path, monkeypatch, capsys):
     assert trained.count(True) == 2
     assert (out / "runs" / "csn-seed0" / "report.json").stat().st_mtime_ns == stamp
     pd.testing.assert_frame_equal(again.table.iloc[:3], found.table)
-    with pytest.raises(AgmanError, match=r"was begun with --lr 0\.001, not 0\.5"):
+    with pytest.raises(AgmanError, match=r"was started with --lr 0\.001, not 0\.5"):
         compare(quick.changed(lr=0.5), entries, [0], out)
 
 
@@ -103,10 +103,12 @@ def test_a_comparison_is_of_one_data_set(quick, tmp_path, capsys):
     entries = network_entries(["triplet"])
     before = compare(quick, entries, [0], out).table
     files = everything_in(out)
-    with pytest.raises(AgmanError, match=r"triplet-seed0: was begun on squares .* choose another"):
+    with pytest.raises(
+        AgmanError, match=r"triplet-seed0: was started on squares .* choose another"
+    ):
         compare(quick.changed(data=str(other)), entries, [0], out)
     # Nor may another network start beside it: nothing at all is written.
-    with pytest.raises(AgmanError, match="was begun on squares"):
+    with pytest.raises(AgmanError, match="was started on squares"):
         compare(quick.changed(data=str(other)), network_entries(["csn"]), [0], out)
     assert everything_in(out) == files
 

@@ -67,10 +67,12 @@ def test_what_is_no_factorial_is_refused():
     levels = cells()
     scores = {name: [1.0, 2.0] for name in levels}
     missing = dict(list(levels.items())[1:])
-    with pytest.raises(AgmanError, match="7 cells are no factorial of start, attention, branch"):
+    with pytest.raises(
+        AgmanError, match="7 cells are not a factorial design of start, attention, branch"
+    ):
         factor_effects(scores, missing)
     twice = levels | {"again": levels["random V2 off"]}
-    with pytest.raises(AgmanError, match="9 cells are no factorial"):
+    with pytest.raises(AgmanError, match="9 cells are not a factorial design"):
         factor_effects(scores | {"again": [1.0, 2.0]}, twice)
     third = {name: cell | {"start": "other"} for name, cell in levels.items()}
     with pytest.raises(AgmanError, match="'start' has 1 levels, and needs two"):

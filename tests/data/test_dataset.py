@@ -186,7 +186,7 @@ def test_staging_leaves_all_or_nothing(squares_folder, tmp_path):
     with staging(out) as partial:
         shutil.copytree(squares_folder, partial, dirs_exist_ok=True)
     assert PreparedDataset.load(out).name == "squares"
-    with pytest.raises(AgmanError, match="exists already; choose another --out"), staging(out):
+    with pytest.raises(AgmanError, match="already exists; choose another --out"), staging(out):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 

@@ -361,7 +361,7 @@ def test_measures_by_hand():
         localisation(heat, mask & False)
     with pytest.raises(AgmanError, match="negative"):
         localisation(-heat, mask)
-    with pytest.raises(AgmanError, match="no number"):
+    with pytest.raises(AgmanError, match="not a number"):
         localisation(heat * np.nan, mask)
 
 
@@ -452,12 +452,14 @@ def test_explain_draws_a_picture_for_each_photo_and_names_what_is_broken(tmp_pat
     assert list(sizes) == ["a.png", "b.png", "sub__a.png"]
     assert len(set(sizes.values())) == 1
     assert main([*words, "--attributes", "lapel"]) == 2  # the folder is there
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     alone = ["explain", "garments", str(photos / "a.png"), "--attributes", "lapel", "closure"]
     assert main([*alone, "--out", str(tmp_path / "alone")]) == 0
     said = capsys.readouterr().out
-    assert said.count("a.png: no Grad-CAM, which is of the similarity to another photo") == 1
-    assert "there is none to compare with" in said
+    assert (
+        said.count("a.png: no Grad-CAM, because it explains the similarity to another photo") == 1
+    )
+    assert "there is none; give a folder" in said
     assert "about" not in said  # it is through
     width, height = png_sizes(tmp_path / "alone")["a.png"]
     assert (width < sizes["a.png"][0], height) == (True, sizes["a.png"][1])  # none found
@@ -469,8 +471,8 @@ def test_explain_refuses_before_it_embeds_a_photo(tmp_path, garments_set, capsys
     (tmp_path / "full" / "mine").write_text("mine")
     words = ["explain", "garments", str(garments_set.folder), "--out"]
     for out, more, message in (
-        ("full", [], "exists already"),
-        ("full/mine/out", [], "mine is no folder"),
+        ("full", [], "already exists"),
+        ("full/mine/out", [], "mine is not a folder"),
         ("new", ["--attributes", "lapels"], "did you mean 'lapel'"),
     ):
         assert main([*words, str(tmp_path / out), *more]) == 2
@@ -505,5 +507,5 @@ def test_explain_searches_a_gallery(tmp_path, garments_gallery, garments_set, ca
     assert main(broken) == 2
     said = capsys.readouterr()
     assert "left out: " in said.out
-    assert "no photo that can be used" in said.err
+    assert "no usable photo" in said.err
     assert not (tmp_path / "new").exists()

@@ -278,10 +278,10 @@ def test_a_name_that_is_no_text_is_named(network, squares, tmp_path):
 
 def test_no_photo_that_can_be_used(network, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(AgmanError, match=r"no photo that can be used; .*a.jpg: not an image"):
+    with pytest.raises(AgmanError, match=r"no usable photo; .*a.jpg: not an image"):
         Gallery.build(*network, tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AgmanError, match=r"no photo that can be used; .*no files"):
+    with pytest.raises(AgmanError, match=r"no usable photo; .*no files"):
         Gallery.build(*network, tmp_path / "empty")
     with pytest.raises(AgmanError, match="no such folder"):
         Gallery.build(*network, tmp_path / "gone")
@@ -360,7 +360,7 @@ def test_an_interrupted_save_leaves_nothing(gallery, tmp_path, monkeypatch, mome
 
 def test_what_is_there_is_not_overwritten(gallery, saved, tmp_path):
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
-    with pytest.raises(AgmanError, match="exists already"):
+    with pytest.raises(AgmanError, match="already exists"):
         gallery.save(saved)
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
     (tmp_path / "empty").mkdir()
@@ -397,7 +397,7 @@ def replace(file: Path, old: str, new: str) -> None:
         ("embeddings.npy", lambda f: f.write_bytes(b""), "embeddings.npy: missing or damaged"),
         ("embeddings.npy", lambda f: np.save(f, np.zeros((9, 2, 512), np.float32)), "holds float"),
         ("embeddings.npy", lambda f: np.save(f, np.full((100, 2, 512), np.nan, np.float32)),
-         "no number"),
+         "not numbers"),
         ("model.safetensors", Path.unlink, "model.safetensors: no such weights file"),
         ("model.safetensors", cut, "model.safetensors: not a whole safetensors file"),
     ],
@@ -444,7 +444,7 @@ def test_index_and_search(weights, squares_folder, squares, gallery, tmp_path, c
     for row in gallery.search("i7", "colour", 3).itertuples():
         line = next(x for x in said.splitlines() if x.split()[0] == str(row.rank))
         assert line.split()[1:4] == [row.image, row.path, f"{row.score:.3f}"]
-    assert "a vote, no certainty" in said
+    assert "a vote, not a certainty" in said
     gallery.figure("i7", "colour", 3).savefig(tmp_path / "same.png", dpi=100)
     with Image.open(picture) as found, Image.open(tmp_path / "same.png") as same:
         assert found.tobytes() == same.tobytes()
@@ -482,7 +482,7 @@ def test_index_with_the_network_of_the_package(squares, tmp_path, capsys):
 def test_wrong_commands(weights, saved, squares_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = ["index", weights, squares_folder, "--out"]
-    assert "exists already" in refused(capsys, *made, saved)
+    assert "already exists" in refused(capsys, *made, saved)
     assert "--batch-size must be at least 1" in refused(capsys, *made, "x", "--batch-size", 0)
     said = refused(capsys, "index", "garmets", squares_folder, "--out", "x")
     assert "no such run folder or weights file" in said

@@ -109,7 +109,7 @@ def test_classes_for_the_branch(make, squares, tiny, tmp_path):
     config = tiny.changed(branch_classes="kind")
     folder = Path(shutil.copytree(squares.folder, tmp_path / "kinds"))
     of_kinds = PreparedDataset.load(folder)
-    with pytest.raises(AgmanError, match=r"kinds\.csv: not there"):
+    with pytest.raises(AgmanError, match=r"kinds\.csv: missing"):
         branch_classes(config, of_kinds)
     images = list(squares.images["image"])
     rows = [f"{image},{'shoe' if i % 3 else 'bag'}" for i, image in enumerate(images)]

@@ -128,15 +128,15 @@ def test_a_damaged_checkpoint_is_named_not_loaded(finished):
 
 def test_a_run_folder_is_not_written_over(finished, tmp_path):
     before = weights(finished)
-    with pytest.raises(AgmanError, match="holds a run already; go on with --resume"):
+    with pytest.raises(AgmanError, match="already holds a run; continue it with --resume"):
         train(finished)
-    with pytest.raises(AgmanError, match=r"was begun with --lr 0\.001, not 0\.1"):
+    with pytest.raises(AgmanError, match=r"was started with --lr 0\.001, not 0\.1"):
         train(finished.changed(lr=0.1), resume=True)
     assert weights(finished) == before
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.txt").write_text("mine")
-    with pytest.raises(AgmanError, match="is not empty and no run"):
+    with pytest.raises(AgmanError, match="is not empty and holds no run"):
         train(finished.changed(out=str(other)))
     assert [p.name for p in other.iterdir()] == ["mine.txt"]
     killed = tmp_path / "killed"
@@ -207,10 +207,10 @@ def test_a_run_goes_on_with_its_own_data_alone(tiny, tmp_path, monkeypatch, caps
     files = {p: p.read_bytes() for p in Path(tiny.out).rglob("*")}
     options = ["train", "--resume", *tiny.changed(data=str(other)).words]
     assert main(options) == 2
-    assert "run: was begun on squares" in capsys.readouterr().err
+    assert "run: was started on squares" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in Path(tiny.out).rglob("*")} == files
     train(tiny, resume=True)
-    with pytest.raises(AgmanError, match="was begun on squares"):  # nor is it opened for them
+    with pytest.raises(AgmanError, match="was started on squares"):  # nor is it opened for them
         train(tiny.changed(data=str(other)), resume=True)
     moved = shutil.copytree(tiny.data, tmp_path / "moved")
     assert train(tiny.changed(data=str(moved)), resume=True).metrics == metrics(tiny)
@@ -231,17 +231,17 @@ def test_a_finished_run_finds_its_data_from_anywhere(tiny, tmp_path, monkeypatch
     pd.testing.assert_frame_equal(evaluate_run(moved / "runs/a", baselines=False), expected)
     labels = moved / "data" / "labels.csv"
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(AgmanError, match="was begun on squares"):
+    with pytest.raises(AgmanError, match="was started on squares"):
         evaluate_run(moved / "runs/a", baselines=False)
     shutil.rmtree(moved / "data")
     assert main(["evaluate", str(moved / "runs/a")]) == 2
-    assert "is not there any more; put it back, or name its folder" in capsys.readouterr().err
+    assert "is no longer there; put it back, or name its folder" in capsys.readouterr().err
 
 
 def test_threads_and_processes_of_a_run(tiny, monkeypatch):
     """Both change what is computed; a finished run is opened all the same."""
     break_off(tiny, monkeypatch, 3)
-    with pytest.raises(AgmanError, match="was begun with --threads 1, not 2"):
+    with pytest.raises(AgmanError, match="was started with --threads 1, not 2"):
         train(tiny.changed(threads=2), resume=True)
     file = Path(tiny.out) / "begun.json"
     begun = json.loads(file.read_text())
