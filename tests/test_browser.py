@@ -1,4 +1,4 @@
-"""Notebook 07 in a real JupyterLab and a real browser: what is clicked, and what is then seen.
+"""Notebooks in a real JupyterLab and a real browser: what is clicked or written, and then seen.
 
 Each picture that the browser shows is compared with what the library gives in this process.
 """
@@ -30,6 +30,9 @@ from agman_lib.explain.widgets.controls import PHOTO, SIDE
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")
 playwright = pytest.importorskip("playwright.sync_api")
+sys.path.insert(0, str(ROOT / "notebooks"))
+import manage  # noqa: E402
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 pytestmark = [
@@ -37,6 +40,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason=f"needs one of {', '.join(BROWSERS)}"),
 ]
 NOTEBOOK = ROOT / "notebooks" / "07_attention_explorer.ipynb"
+WITH_BLANKS = ROOT / "notebooks" / "00_start_here.ipynb"
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --no-first-run "
 QUIET += "--disable-component-update --disable-sync"
 SETTINGS = {  # every cell is in the page, also those that are scrolled away
@@ -68,14 +72,16 @@ BYTES = """async image => btoa(Array.from(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder with the notebook alone, without outputs."""
+    """A folder with the two notebooks alone, without outputs."""
     folder = tmp_path_factory.mktemp("lab")
-    nb = nbformat.read(NOTEBOOK, as_version=4)
-    nb.cells.append(nbformat.v4.new_code_cell(HOLD))
-    for cell in nb.cells:
-        if cell.cell_type == "code":
-            cell.update(outputs=[], execution_count=None)
-    nbformat.write(nb, folder / NOTEBOOK.name)
+    for path in (NOTEBOOK, WITH_BLANKS):
+        nb = nbformat.read(path, as_version=4)
+        if path == NOTEBOOK:
+            nb.cells.append(nbformat.v4.new_code_cell(HOLD))
+        for cell in nb.cells:
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
+        nbformat.write(nb, folder / path.name)
     return folder
 
 
@@ -117,6 +123,15 @@ def lab(folder, tmp_path_factory):
             server.kill()
 
 
+def run_all(page, address: str) -> None:
+    """Open a notebook and run all of its cells."""
+    page.goto(address)
+    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.wait_for_function(RAN, timeout=240_000)
+
+
 @pytest.fixture(scope="module")
 def page(lab):
     """The notebook, all of whose cells have been run."""
@@ -138,11 +153,7 @@ def page(lab):
         page.on("console", console)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("websocket", lambda socket: socket.on("framereceived", frame))
-        page.goto(lab)
-        page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_function(RAN, timeout=240_000)
+        run_all(page, lab)
         page.problems = problems
         yield page
         browser.close()
@@ -390,3 +401,39 @@ def test_what_is_found_becomes_the_query(page, here):
     finder.same._back()
     assert finder.until_shown(finder.same.photo.picture, PHOTO) == before
     playwright.expect(strip).to_have_text(found)
+
+
+def test_a_blank_is_tried_solved_and_used(page, lab):
+    """A wrong answer, then the solution that is folded beneath, in the cell where it belongs."""
+    solution = next(
+        manage.SOLUTION.search(cell.source)[1].strip()
+        for cell in nbformat.read(WITH_BLANKS, as_version=4).cells
+        if cell.cell_type == "markdown" and "def rank(" in cell.source
+    )
+    asked = 'rank = course.check("rank", rank)'
+    tab = page.context.browser.new_page(viewport=page.viewport_size)
+    tab.set_default_timeout(30_000)
+    run_all(
+        tab, lab.replace("/lab/tree/" + NOTEBOOK.name, "/lab/workspaces/b/tree/" + WITH_BLANKS.name)
+    )
+    cell = tab.locator(".jp-CodeCell").filter(has_text=asked)
+    said = cell.locator(".jp-OutputArea-output")
+    playwright.expect(said).to_contain_text("○ rank: still `...`")
+
+    def write(text: str) -> None:
+        cell.locator(".cm-content").click()
+        tab.keyboard.press("ControlOrMeta+a")
+        tab.keyboard.insert_text(f"{text}\n\n\n{asked}")
+        tab.keyboard.press("Control+Enter")
+
+    write(solution.replace("-cosine", "cosine"))
+    playwright.expect(said).to_contain_text("✗ rank: the worst come first")
+    folded = tab.locator(".jp-MarkdownCell details").first
+    playwright.expect(folded.locator("pre")).to_be_hidden()
+    folded.locator("summary").click()
+    playwright.expect(folded.locator("pre")).to_contain_text("np.argsort(-cosine)")
+    write(solution)
+    playwright.expect(said).to_have_text("✓ rank: right.")
+    errors = tab.locator('.jp-OutputArea-output[data-mime-type$=".stderr"]')
+    assert errors.all_inner_texts() == []
+    tab.close()
