@@ -16,30 +16,30 @@ TOLERANCE = 1e-4  # of sums in single precision, in whatever order they are take
 
 
 def spatial_attention(query: Tensor, keys: Tensor) -> Tensor:
-    """S (A, h, w), each attribute's sum is 1, from queries (A, K) and keys (K, h, w)."""
+    """S (A, h, w), each attribute's sum is 1, from queries (A, D) and keys (D, h, w)."""
     scores = query @ keys.flatten(1) / len(keys) ** 0.5
     return scores.softmax(1).unflatten(1, keys.shape[1:])
 
 
 def spatial_gate(x: Tensor, weights: Tensor, conv: nn.Module) -> Tensor:
-    """The gate (A, h, w) of features x (K, h, w), weighted by (A, h, w)."""
+    """The gate (A, h, w) of features x (D, h, w), weighted by (A, h, w)."""
     weighted = weights[:, None] * x
     maps = torch.stack([weighted.mean(1), weighted.amax(1)], 1)
     return torch.sigmoid(conv(maps))[:, 0]
 
 
 def pool(x: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums over positions (A, K) of x (K, h, w)."""
+    """Weighted sums over positions (A, D) of x (D, h, w)."""
     return weights.flatten(1) @ x.flatten(1).T
 
 
-def channel_attention(v: Tensor, z: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
-    """m (A, K) from pooled features (A, K) and the attributes' vectors (A, K)."""
-    return torch.sigmoid(fc2(torch.relu(fc1(torch.cat([v, z], 1)))))
+def channel_attention(v: Tensor, keep: Tensor, fc1: nn.Module, fc2: nn.Module) -> Tensor:
+    """m (A, D) from pooled features (A, D) and the attributes' vectors (A, D)."""
+    return torch.sigmoid(fc2(torch.relu(fc1(torch.cat([v, keep], 1)))))
 
 
 def finish(v: Tensor, M: Tensor) -> Tensor:
-    """Embeddings (A, K) of length 1 from v and the masks before their ReLU, both (A, K)."""
+    """Embeddings (A, D) of length 1 from v and the masks before their ReLU, both (A, D)."""
     return functional.normalize(v * torch.relu(M), dim=1)
 
 
@@ -53,16 +53,16 @@ def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
     return torch.from_numpy(rng.normal(size=shape)).float()
 
 
-def _filled(layer: nn.Module, rng: np.random.Generator) -> nn.Module:
-    """A layer with weights from N(0, 1)."""
+def _filled(layer: nn.Module, rng: np.random.Generator, deviation: float = 1.0) -> nn.Module:
+    """A layer with weights from a normal distribution."""
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.copy_(_normal(rng, *parameter.shape))
+            parameter.copy_(deviation * _normal(rng, *parameter.shape))
     return layer
 
 
 SIZES = ((3, 8, 4, 5), (7, 6, 6, 6), (2, 16, 3, 2))
-"""A, K, h, w of the cases."""
+"""A, D, h, w of the cases."""
 
 
 def _scored(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
@@ -77,9 +77,8 @@ def _weights(rng: np.random.Generator, a: int, h: int, w: int, sign: int = 1) ->
 def _gated(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     cases = []
     for (a, k, h, w), sign in zip(SIZES, (1, -1, 1), strict=True):
-        conv = _filled(nn.Conv2d(2, 1, 7, padding=3, bias=False), rng)
-        with torch.no_grad():
-            conv.weight.mul_(0.2)  # so that the sigmoid is far from 0 and 1
+        # A deviation for which the sigmoid is far from 0 and 1.
+        conv = _filled(nn.Conv2d(2, 1, 7, padding=3, bias=False), rng, 0.2)
         cases.append((_normal(rng, k, h, w), _weights(rng, a, h, w, sign), conv))
     return cases
 
