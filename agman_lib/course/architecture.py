@@ -21,6 +21,7 @@ LEGEND = {
 }
 BACKBONE, BRANCH, ATTENTION = get_args(Part)
 FAINT = 0.25
+TITLE, BOX, SMALL = 10, 7.6, 7.2  # points; a notebook draws the figure a fifth narrower
 
 
 def architecture(
@@ -47,7 +48,7 @@ def architecture(
     _attention(drawing, size)
     for x, (colour, text) in zip((1, 23, 46, 74), LEGEND.items(), strict=True):
         axes.add_patch(FancyBboxPatch((x, 0.6), 1.6, 1.2, "round,pad=0.1", fc=colour, ec="#555"))
-        axes.text(x + 2.6, 1.2, text, fontsize=8, va="center")
+        axes.text(x + 2.6, 1.2, text, fontsize=SMALL, va="center")
     return figure
 
 
@@ -61,10 +62,10 @@ class _Drawing:
         return 1.0 if self.lit is None or self.lit in parts else FAINT
 
     def title(self, x: float, y: float, text: str, parts: str) -> None:
-        self.axes.text(x, y, text, weight="bold", fontsize=11, alpha=self._alpha(parts))
+        self.axes.text(x, y, text, weight="bold", fontsize=TITLE, alpha=self._alpha(parts))
 
     def note(self, x: float, y: float, text: str, parts: str) -> None:
-        self.axes.text(x, y, text, fontsize=8, va="center", alpha=self._alpha(parts))
+        self.axes.text(x, y, text, fontsize=SMALL, va="center", alpha=self._alpha(parts))
 
     def box(
         self, x: float, y: float, w: float, h: float, text: str, colour: str, parts: str
@@ -72,7 +73,7 @@ class _Drawing:
         alpha, style = self._alpha(parts), "round,pad=0.2,rounding_size=0.8"
         self.axes.add_patch(FancyBboxPatch((x, y), w, h, style, fc=colour, ec="#555", alpha=alpha))
         middle = (x + w / 2, y + h / 2)
-        self.axes.text(*middle, text, ha="center", va="center", fontsize=9, alpha=alpha)
+        self.axes.text(*middle, text, ha="center", va="center", fontsize=BOX, alpha=alpha)
 
     def arrow(self, *points: tuple[float, float], parts: str, label: str = "") -> None:
         alpha, axes = self._alpha(parts), self.axes
@@ -85,7 +86,7 @@ class _Drawing:
             at, align = (x0 + 0.8, (y0 + y1) / 2), ("left", "center")
         else:
             at, align = ((x0 + x1) / 2, y0 + 0.7), ("center", "bottom")
-        axes.text(*at, label, ha=align[0], va=align[1], fontsize=8, alpha=alpha)
+        axes.text(*at, label, ha=align[0], va=align[1], fontsize=SMALL, alpha=alpha)
 
 
 def _backbone(d: _Drawing, channels: tuple[int, int], size: int) -> None:
@@ -94,23 +95,23 @@ def _backbone(d: _Drawing, channels: tuple[int, int], size: int) -> None:
     trunk, branch = f"{BACKBONE}, {BRANCH}", BRANCH
     d.title(1, 59.5, "Multi-level backbone", trunk)
     d.box(1, 49, 8, 6, f"photo\n3×{size}×{size}", "white", trunk)
-    d.box(14, 49, 13, 6, "stem, layer1,\nlayer2", RESNET, trunk)
-    d.box(37, 49, 10, 6, "layer3", RESNET, trunk)
-    d.box(60, 49, 5, 6, "+", NEW, trunk)
-    d.box(72, 49, 8, 6, "layer4", RESNET, branch)
-    d.box(87, 49, 16, 6, "Linear → A logits:\nwhich attribute?", NEW, branch)
+    d.box(12, 49, 12, 6, "stem, layer1,\nlayer2", RESNET, trunk)
+    d.box(40, 49, 8, 6, "layer3", RESNET, trunk)
+    d.box(63, 49, 4, 6, "+", NEW, trunk)
+    d.box(73, 49, 8, 6, "layer4", RESNET, branch)
+    d.box(88, 49, 16, 6, "Linear → A logits:\nwhich attribute?", NEW, branch)
     d.box(36, 40, 18, 5, "max-pool, Conv 1×1: L", NEW, trunk)
     d.box(60, 31, 16, 5, "concat(F3, X) = F", NEW, f"{BACKBONE}, {ATTENTION}")
-    d.arrow((9.3, 52), (13.7, 52), parts=trunk)
-    d.arrow((27.3, 52), (36.7, 52), label=f2, parts=trunk)
-    d.arrow((47.3, 52), (59.7, 52), label=f3, parts=trunk)
-    d.arrow((65.3, 52), (71.7, 52), label="X", parts=trunk)
-    d.arrow((80.3, 52), (86.7, 52), label="pool", parts=branch)
-    d.arrow((32, 52), (32, 42.5), (35.7, 42.5), parts=trunk)
-    d.arrow((54.3, 42.5), (62.5, 42.5), (62.5, 48.7), parts=trunk)
+    d.arrow((9.3, 52), (11.7, 52), parts=trunk)
+    d.arrow((24.3, 52), (39.7, 52), label=f2, parts=trunk)
+    d.arrow((48.3, 52), (62.7, 52), label=f3, parts=trunk)
+    d.arrow((67.3, 52), (72.7, 52), label="X", parts=trunk)
+    d.arrow((81.3, 52), (87.7, 52), label="pool", parts=branch)
+    d.arrow((30, 52), (30, 42.5), (35.7, 42.5), parts=trunk)
+    d.arrow((54.3, 42.5), (65, 42.5), (65, 48.7), parts=trunk)
     d.arrow((56, 52), (56, 33.5), (59.7, 33.5), parts=BACKBONE)
-    d.arrow((68, 52), (68, 36.4), parts=BACKBONE)
-    d.note(87, 46.2, "same-attribute classification\n(training only)", branch)
+    d.arrow((70, 52), (70, 36.4), parts=BACKBONE)
+    d.note(82, 46, "same-attribute classification\n(training only)", branch)
 
 
 def _attention(d: _Drawing, size: int) -> None:
@@ -121,7 +122,7 @@ def _attention(d: _Drawing, size: int) -> None:
     d.box(38, 17, 12, 6, "3  spatial\ngate", NEW, ATTENTION)
     d.box(55, 17, 11, 6, "4  sum over\npositions: v", "white", ATTENTION)
     d.box(71, 17, 12, 6, "5  channel\nattention m", ATTRIBUTE, ATTENTION)
-    d.box(88, 17, 15, 6, "6, 7  mask, L2 norm:\nembedding, 512", OUT, ATTENTION)
+    d.box(88, 17, 16, 6, "6, 7  mask, L2 norm:\nembedding, 512", OUT, ATTENTION)
     d.box(30, 4, 33, 5, "attribute c → e = Embedding(c), 512", ATTRIBUTE, ATTENTION)
     d.arrow((68, 30.7), (68, 28.5), (38, 28.5), (8, 28.5), (8, 23.4), parts=ATTENTION)
     for x0, x1 in ((15.3, 19.7), (33.3, 37.7), (50.3, 54.7), (66.3, 70.7), (83.3, 87.7)):
