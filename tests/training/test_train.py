@@ -248,7 +248,7 @@ def test_threads_and_processes_of_a_run(tiny, monkeypatch):
     assert begun["processes"] == 1
     for processes in (0, 2):
         file.write_text(json.dumps(begun | {"processes": processes}))
-        with pytest.raises(AgmanError, match=rf"begun with {processes} process\(es\), not 1"):
+        with pytest.raises(AgmanError, match=rf"started with {processes} process\(es\), not 1"):
             train(tiny, resume=True)
     file.write_text(json.dumps(begun))
     train(tiny, resume=True)

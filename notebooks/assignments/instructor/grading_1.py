@@ -8,57 +8,14 @@ orders of the tied items. Nothing depends on another question.
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from grading_common import limited, near, number
 from torch import Tensor
 
 Values = list[set[str]]
-SECONDS = 10
-
-
-@contextmanager
-def limited(what: str, seconds: int = SECONDS) -> Iterator[None]:
-    """Fail where the body raises something or runs longer; the time needs Linux or macOS."""
-
-    def stop(*_: Any) -> None:
-        raise AssertionError(f"{what}: still running after {seconds} seconds")
-
-    alarms = hasattr(signal, "SIGALRM") and threading.current_thread() == threading.main_thread()
-    if alarms:
-        before = signal.signal(signal.SIGALRM, stop)
-        signal.alarm(seconds)
-    try:
-        yield
-    except AssertionError:
-        raise
-    except Exception as error:  # whatever a student's function raises
-        raise AssertionError(f"{what}: it raises {type(error).__name__}: {error}") from error
-    finally:
-        if alarms:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
-
-
-def _number(got: Any, where: str) -> float:
-    if got is None or got is ...:
-        raise AssertionError(f"{where}: it returns nothing")
-    try:
-        return float(got)
-    except (TypeError, ValueError) as error:
-        raise AssertionError(f"{where}: it returns no number but {type(got).__name__}") from error
-
-
-def _near(got: Any, expected: float, where: str, tolerance: float = 1e-5) -> None:
-    got = _number(got, where)
-    assert np.isfinite(got), f"{where}: the result is {got}"
-    off = abs(got - expected)
-    assert off <= tolerance * (1 + abs(expected)), f"{where}: off by {off:.3g}"
 
 
 # ------------------------------------------------------------------ 1: one triplet
@@ -179,7 +136,7 @@ def _batch(seed: int, n: int, attributes: int, unlabelled: bool) -> tuple[Tensor
 def _loss_is(loss: Callable, similarity: Tensor, labels: Tensor, margin: float, where: str) -> None:
     with limited(where):
         got = loss(similarity.clone(), labels.clone(), margin)
-    _near(got, _loop_loss(similarity.numpy(), labels.numpy(), margin)[0], where)
+    near(got, _loop_loss(similarity.numpy(), labels.numpy(), margin)[0], where)
 
 
 def loss_of_one_attribute(loss: Callable) -> None:
@@ -212,7 +169,7 @@ def loss_without_triplets_is_zero(loss: Callable) -> None:
         ([0, 0, 0, 0], "all images alike"),
         ([-1, -1, -1, -1], "nothing labelled"),
     ):
-        got = _number(loss(similarity.clone(), torch.tensor(labels)[:, None], 0.2), where)
+        got = number(loss(similarity.clone(), torch.tensor(labels)[:, None], 0.2), where)
         assert got == 0, f"{where}: there is no triplet, and the loss is {got}"
 
 
@@ -227,7 +184,7 @@ def loss_can_be_trained_with(loss: Callable) -> None:
     moved, step = similarity.detach().numpy(), 1e-4
     way = np.random.default_rng(0).normal(size=moved.shape)
     up, down = (_loop_loss(moved + s * step * way, labels.numpy(), 0.3)[0] for s in (1, -1))
-    _near((gradient.numpy() * way).sum(), (up - down) / (2 * step), "its gradient", 1e-3)
+    near((gradient.numpy() * way).sum(), (up - down) / (2 * step), "its gradient", 1e-3)
     similarity, labels = _batch(41, 160, 2, unlabelled=False)
     with limited("a batch of 160 images", 3):
         loss(similarity, labels, 0.2)
@@ -255,7 +212,7 @@ def _map_is(map_: Callable, scores: np.ndarray, right: np.ndarray, where: str) -
     with limited(where):
         got = map_(scores.copy(), right.copy())
     expected = np.mean([_ap_of_all_orders(s, r) for s, r in zip(scores, right, strict=True)])
-    _near(got, float(expected), where)
+    near(got, float(expected), where)
 
 
 def map_without_ties(map_: Callable) -> None:
@@ -269,7 +226,7 @@ def map_without_ties(map_: Callable) -> None:
     scores = -np.arange(300.0)[None]
     right = (np.arange(300) % 7 == 5)[None]
     expected = _ap(tuple(range(300)), right[0])
-    _near(map_(scores, right), expected, "300 candidates without ties")
+    near(map_(scores, right), expected, "300 candidates without ties")
 
 
 def map_with_ties(map_: Callable) -> None:
@@ -289,7 +246,7 @@ def map_does_not_depend_on_the_order_in_memory(map_: Callable) -> None:
     scores = rng.integers(0, 4, (5, 30)).astype(float)
     right = rng.random((5, 30)) < 0.3
     right[:, 3] = True
-    first = _number(map_(scores, right), "five queries with ties")
+    first = number(map_(scores, right), "five queries with ties")
     for _ in range(3):
         order = rng.permutation(30)
         off = abs(float(map_(scores[:, order], right[:, order])) - first)
@@ -309,7 +266,7 @@ def map_is_fast(map_: Callable) -> None:
     scores = rng.integers(0, 20, (10, 2000)).astype(float)
     right = rng.random((10, 2000)) < 0.1
     with limited("ten queries among 2,000 candidates with ties", 3):
-        got = _number(map_(scores, right), "2,000 candidates with ties")
+        got = number(map_(scores, right), "2,000 candidates with ties")
     drawn = [
         _ap(tuple(np.lexsort((rng.random(2000), -s))), r)
         for s, r in zip(scores, right, strict=True)
@@ -326,15 +283,15 @@ def chance_of_one_query(chance: Callable) -> None:
     for n, r in ((2, 1), (4, 2), (6, 1), (6, 5)):
         right = np.arange(n) < r
         expected = _ap_of_all_orders(np.zeros(n), right)
-        _near(chance(np.array([r]), n), expected, f"one query, {r} of {n} candidates right")
+        near(chance(np.array([r]), n), expected, f"one query, {r} of {n} candidates right")
 
 
 def chance_of_many_queries(chance: Callable) -> None:
     """The mean over queries with different numbers of right candidates."""
     counts = np.array([1, 4, 2, 5, 1])
     expected = np.mean([_ap_of_all_orders(np.zeros(5), np.arange(5) < r) for r in counts])
-    _near(chance(counts.copy(), 5), float(expected), "five queries among five candidates")
-    _near(chance(np.tile(counts, 20_000), 5), float(expected), "a hundred thousand queries")
+    near(chance(counts.copy(), 5), float(expected), "five queries among five candidates")
+    near(chance(np.tile(counts, 20_000), 5), float(expected), "a hundred thousand queries")
 
 
 def chance_at_the_edges(chance: Callable) -> None:
@@ -346,7 +303,7 @@ def chance_at_the_edges(chance: Callable) -> None:
         ([0, 3], 3, 50.0, "nothing right for one of two queries"),
     ):
         with np.errstate(all="ignore"):
-            _near(chance(np.array(counts), n), expected, where)
+            near(chance(np.array(counts), n), expected, where)
 
 
 # ------------------------------------------------------------------ 5: an interval over garments
@@ -376,7 +333,7 @@ def _interval_is(interval: Callable, ap: np.ndarray, garment: np.ndarray, where:
         got = interval(ap.copy(), garment.copy(), np.random.default_rng(7))
     assert isinstance(got, tuple | list | np.ndarray), f"{where}: it returns no two ends"
     assert len(got) == 2, f"{where}: it returns {len(got)} numbers, not two ends"
-    low, high = (_number(end, where) for end in got)
+    low, high = (number(end, where) for end in got)
     expected = _interval(ap, garment)
     width, right = high - low, expected[1] - expected[0]
     assert width > 0, f"{where}: the interval has no width, or its ends have changed places"
