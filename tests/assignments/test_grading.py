@@ -17,8 +17,13 @@ sys.path[:0] = [str(INSTRUCTOR), str(ROOT / "tests" / "assignments")]
 
 import wrong_1  # noqa: E402
 import wrong_2  # noqa: E402
+import wrong_3  # noqa: E402
 
-ASSIGNMENTS = {"1_triplets_and_map": wrong_1, "2_levels_and_classes": wrong_2}
+ASSIGNMENTS = {
+    "1_triplets_and_map": wrong_1,
+    "2_levels_and_classes": wrong_2,
+    "3_attribute_guided_attention": wrong_3,
+}
 
 
 def hidden_tests(name: str) -> dict[str, object]:
