@@ -64,6 +64,9 @@ def test_a_check_goes_on_with_what_is_right(capsys):
         known["twice"].slips["half."] = known["twice"].slips.pop("half")
         course.check("twice", lambda x: x / 2)
         assert capsys.readouterr().out.startswith("✗ twice: half.\n")
+        known["twice"].slips["half?"] = known["twice"].slips.pop("half.")
+        course.check("twice", lambda x: x / 2)
+        assert capsys.readouterr().out.startswith("✗ twice: half?\n")
         assert course.check("twice", lambda x: x + 1) is double
         assert "it is off by" in capsys.readouterr().out
         with pytest.raises(AgmanError, match="did you mean 'twice'"):

@@ -53,6 +53,7 @@ def check(name: str, answer: T) -> T:
     if off is None:
         print(f"✓ {name}: right.")
         return answer
-    print(f"✗ {name}: {off.rstrip('.')}.")
+    off = off.rstrip(".")
+    print(f"✗ {name}: {off}{'' if off.endswith('?') else '.'}")
     print("  Until it is right, the notebook goes on with the library's own.")
     return asked.right

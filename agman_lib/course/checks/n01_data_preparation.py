@@ -73,7 +73,7 @@ def _judge_triplet(answer: Callable[..., Any], rng: np.random.Generator) -> str 
     kept = {name: images.copy() for name, images in images_of.items()}
     drawn = []
     try:
-        for _ in range(300):
+        for _ in range(3000):
             triplet = [int(i) for i in answer(images_of, rng)]
             drawn.append([(value[i], i) for i in triplet])
     except Exception as error:  # whatever a student's function gives
@@ -94,8 +94,13 @@ def _judge_triplet(answer: Callable[..., Any], rng: np.random.Generator) -> str 
     if any(a[0] == n[0] for a, _, n in drawn):
         return "the negative sometimes has the anchor's value"
     share = np.mean([a[0] == "two images" for a, _, _ in drawn])
-    if not 0.35 < share < 0.65:
+    if not 0.4 < share < 0.6:
         return "each value that can be used should be drawn equally often, rare or not"
+    lonely = np.mean([n[0] == "one image" for a, _, n in drawn if a[0] == "two images"])
+    if lonely == 0:
+        return "a value with one image may well be the negative's"
+    if lonely > 0.2:  # of 31 images it is one
+        return "draw the negative among all images of the other values, not a value first"
     return None
 
 
@@ -109,6 +114,10 @@ def _slip(kind: str) -> Callable[..., tuple[int, int, int]]:
             value = names[rng.integers(len(names))]
         a, p = rng.choice(images_of[value], 2, replace=kind == "itself")
         others = [i for v, i in images_of.items() if v != value or kind == "any negative"]
+        if kind == "no lonely negative":
+            others = [i for i in others if len(i) > 1]
+        if kind == "value first":
+            others = [others[rng.integers(len(others))]]
         n = rng.choice(np.concatenate(others))
         if kind == "any positive":
             p = rng.choice(np.concatenate([images_of[v] for v in names]))
@@ -165,6 +174,8 @@ CHECKS = {
             "anchor and positive do not always have the same value": _slip("any positive"),
             "positive and negative have changed places": _slip("order"),
             "rare or not": _slip("rows"),
+            "may well be the negative's": _slip("no lonely negative"),
+            "not a value first": _slip("value first"),
             "what can be done with a value that one image has?": _slip("lonely"),
         },
     ),

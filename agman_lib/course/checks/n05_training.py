@@ -44,7 +44,7 @@ def _batches(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     cases = []
     for attributes, margin in ((1, 0.2), (2, 0.2), (3, 0.5)):
         attribute = np.repeat(np.arange(attributes), 9)
-        value = np.tile(np.repeat(np.arange(3), 3), attributes)
+        value = np.tile([0, 0, 0, 0, 1, 1, 1, 2, 2], attributes)
         e = torch.tensor(rng.normal(size=(len(value), 6)), dtype=torch.float32)
         e = nn.functional.normalize(e + 0.8, dim=1)
         same = value[:, None] == value[None, :]
@@ -67,6 +67,14 @@ def _triplets(cosine: Tensor, relation: Tensor) -> Tensor:
 def _active_only(cosine: Tensor, relation: Tensor, margin: float) -> Tensor:
     hinge = (_triplets(cosine, relation) + margin).clamp(min=0)
     return hinge[hinge > 0].mean()
+
+
+def _of_anchors(cosine: Tensor, relation: Tensor, margin: float) -> Tensor:
+    means = []
+    for a in range(len(cosine)):
+        p, n = relation[a] == 1, relation[a] == -1
+        means.append((cosine[a, n][:, None] - cosine[a, p] + margin).clamp(min=0).mean())
+    return torch.stack(means).mean()
 
 
 def _any_pair(cosine: Tensor, relation: Tensor, margin: float) -> Tensor:
@@ -204,6 +212,7 @@ CHECKS = {
                 lambda c, r, m: (_triplets(c, r) + m).clamp(min=0).sum()
             ),
             "pairs with relation 0 cannot be compared: they are no negatives": _any_pair,
+            "each triplet counts the same, not each anchor": _of_anchors,
             "an image is no positive of itself": _with_itself,
         },
     ),
