@@ -203,7 +203,7 @@ def _last_line(text: str) -> str:
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
         return list(csv.DictReader(file))
 
 
