@@ -156,6 +156,9 @@ CHECKS = {
             "one relevant candidate has been found already: of how many others, among how many?": (
                 lambda n, r: np.mean([(1 + (i - 1) * r / n) / i for i in range(1, n + 1)])
             ),
+            "the candidate at rank i is not among the others: how many others are there?": (
+                lambda n, r: np.mean([(1 + (i - 1) * (r - 1) / n) / i for i in range(1, n + 1)])
+            ),
             "the candidate at rank i is relevant itself, and counts": (
                 lambda n, r: np.mean([(i - 1) * (r - 1) / (n - 1) / i for i in range(1, n + 1)])
             ),

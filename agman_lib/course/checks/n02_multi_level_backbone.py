@@ -200,6 +200,10 @@ CHECKS = {
                 f + low,
                 torch.cat([f, low], dim=1),
             ),
+            "F begins with F3 as it was: has the sum been written into it?": lambda f, low: (
+                f + low,
+                torch.cat([f + low, f + low], dim=1),
+            ),
             "F3 comes first": lambda f, low: (f + low, torch.cat([f + low, f], dim=1)),
             "channels are joined, not positions": lambda f, low: (
                 f + low,

@@ -78,6 +78,23 @@ def _groups(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     return cases
 
 
+def _unclipped(attribute: np.ndarray, group: np.ndarray, n: int) -> float:
+    total = 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for g in np.unique(group):
+            p = np.eye(n)[attribute[group == g]].mean(0)
+            total += (group == g).mean() * -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean()
+    return float(total)
+
+
+def _present(attribute: np.ndarray, group: np.ndarray, n: int) -> float:
+    total = 0.0
+    for g in np.unique(group):
+        p = np.unique(attribute[group == g], return_counts=True)[1] / (group == g).sum()
+        total += (group == g).mean() * floor(p)
+    return float(total)
+
+
 def _entropy(shares: np.ndarray) -> np.ndarray:
     return -(shares * np.log(np.clip(shares, 1e-12, 1)))
 
@@ -156,6 +173,10 @@ CHECKS = {
             "a large group has more images than a small one": lambda a, g, n: float(
                 np.mean(_of_groups(a, g, n))
             ),
+            "a class that a group never has, or always, costs nothing, but 0 times ln 0 is NaN": (
+                _unclipped
+            ),
+            "the mean goes over all n classes, those that a group lacks included": _present,
             "this does not use the group": lambda a, g, n: floor(np.eye(n)[a].mean(0)),
             "this is a sum over the groups": lambda a, g, n: float(np.sum(_of_groups(a, g, n))),
             "this is the best group; all images count": lambda a, g, n: float(

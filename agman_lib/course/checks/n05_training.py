@@ -183,6 +183,9 @@ CHECKS = {
             "a negative has another value than the anchor": (
                 lambda a, v, i: a * v * i * (i - 1) * v * i
             ),
+            "an image of another attribute is no negative": lambda a, v, i: (
+                a * v * i * (i - 1) * (a * v - 1) * i
+            ),
             "these are the triplets of one attribute": lambda a, v, i: (
                 v * i * (i - 1) * (v - 1) * i
             ),

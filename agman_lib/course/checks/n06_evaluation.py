@@ -58,15 +58,23 @@ def _designs(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     return cases
 
 
+def _ends(answer: Callable[..., Any], arguments: tuple, seed: int) -> tuple[float, float] | str:
+    """The two ends that an answer gives with a generator of this seed; or a fault."""
+    try:
+        low, high = answer(*[np.copy(a) for a in arguments], np.random.default_rng(seed))
+        return float(low), float(high)
+    except Exception as error:  # whatever a student's function gives
+        return f"it gives no two ends ({type(error).__name__}: {error})"
+
+
 def _judge_ends(
     answer: Callable[..., Any], expected: tuple[float, float], arguments: tuple, where: str
 ) -> tuple[float, float] | str:
     """An answer's width and middle, against those expected and the expected width; or a fault."""
-    try:
-        got = answer(*[np.copy(a) for a in arguments], np.random.default_rng(5))
-        low, high = (float(end) for end in got)
-    except Exception as error:  # whatever a student's function gives
-        return f"{where} it gives no two ends ({type(error).__name__}: {error})"
+    got = _ends(answer, arguments, 5)
+    if isinstance(got, str):
+        return f"{where} {got}"
+    low, high = got
     if not np.isfinite([low, high]).all():
         return f"{where} it gives {low}, {high}"
     width = expected[1] - expected[0]
@@ -93,6 +101,11 @@ def _judge_bootstrap(answer: Callable[..., Any], rng: np.random.Generator) -> st
             return f"it is {ratio:.2f} times as wide as it should be: which percentiles hold 95 %?"
         if ratio > 1.12 or abs(middle) > 0.1:
             return f"for {n} queries it is {ratio:.2f} times as wide as it should be, or moved"
+    drawn = [_ends(answer, (ap,), seed) for seed in (5, 5, 6)]
+    if drawn[0] == drawn[2]:
+        return "another generator gives the same ends: where are the samples drawn?"
+    if drawn[0] != drawn[1]:
+        return "the same generator gives other ends: are the samples drawn with rng?"
     return None
 
 
@@ -163,6 +176,13 @@ CHECKS = {
             ),
             "the ends have changed places": _percent(97.5, 2.5),
             "it gives no two ends": lambda ap, rng: ap.mean(),
+            "where are the samples drawn?": lambda ap, rng: (
+                ap.mean() - 1.96 * _spread(ap),
+                ap.mean() + 1.96 * _spread(ap),
+            ),
+            "are the samples drawn with rng?": lambda ap, rng: bootstrap(
+                ap, np.random.default_rng()
+            ),
         },
     ),
     "paired interval": Check(
@@ -203,7 +223,7 @@ CHECKS = {
             "this is a difference of sums, and of means is asked for": (
                 lambda c, h: c[h].sum(0) - c[~h].sum(0)
             ),
-            "compare with the cells that do not have it, not with all": (
+            "this is half of it: compare with the cells that do not have it, not with all": (
                 lambda c, h: c[h].mean(0) - c.mean(0)
             ),
         },
