@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from agman_lib import __version__
 from agman_lib.base.errors import AgmanError, unknown
+from agman_lib.cli.challenge import challenge, score
 from agman_lib.cli.compare import compare_command
 from agman_lib.cli.gallery import explain, index, search
 from agman_lib.cli.parse import PRESET_HELP, parse, take_preset
@@ -37,6 +38,8 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   explain                     draw where a network looks, and what it finds, for photos
   convert                     a published checkpoint into a file of ours
   export                      a run's best weights, small: what retrieval needs
+  challenge                   make a test set whose labels you keep
+  score                       score what was handed in for a challenge: the leaderboard
 """
 
 
@@ -131,6 +134,7 @@ def export(run: RunFolder, out: Target) -> None:
     opened = Run.load(run)
     model, about = load_model(opened.folder / "best.safetensors")
     about |= {"trained_by": opened.config.result_options}
+    about |= {"images_seen": opened.report["images_seen"]}
     save_model(out, without_class_branch(model), about, half=True)
     print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB")
 
@@ -211,6 +215,8 @@ COMMANDS: dict[str, Any] = {
     "explain": explain,
     "convert": convert,
     "export": export,
+    "challenge": challenge,
+    "score": score,
 }
 
 

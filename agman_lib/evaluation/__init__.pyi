@@ -19,3 +19,4 @@ from .report import model_facts as model_facts
 from .statistics import bootstrap_interval as bootstrap_interval
 from .statistics import seed_interval as seed_interval
 from .statistics import sign_flip_p as sign_flip_p
+from .statistics import welch_interval as welch_interval

@@ -17,6 +17,22 @@ def seed_interval(values: np.ndarray) -> float:
     return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
 
 
+def welch_interval(first: np.ndarray, second: np.ndarray) -> float:
+    """Half of the 95 % interval of a difference of means, of (S,) and (R,) values not paired.
+
+    Welch's t interval, which lets the two spreads differ; 0 where neither has any, and NaN where
+    either has fewer than two values.
+    """
+    from scipy.stats import ttest_ind  # takes a while to import
+
+    if min(len(first), len(second)) < 2:
+        return float("nan")
+    if first.std() == second.std() == 0:
+        return 0.0
+    ends = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    return float(ends.high - ends.low) / 2
+
+
 def bootstrap_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n,) of n resamples, with replacement, of values (Q,)."""
     total, distinct = len(values), np.unique(values)

@@ -1,3 +1,4 @@
+from .camera import another_camera as another_camera
 from .dataset import prepare as prepare
 from .look import Look as Look
 from .look import draw_look as draw_look

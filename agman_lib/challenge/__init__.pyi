@@ -1,0 +1,10 @@
+from .handout import Challenge as Challenge
+from .handout import Rules as Rules
+from .handout import make_challenge as make_challenge
+from .handout import read_handout as read_handout
+from .leaderboard import Leaderboard as Leaderboard
+from .leaderboard import leaderboard as leaderboard
+from .submission import Submission as Submission
+from .submission import read_submission as read_submission
+from .submission import write_predictions as write_predictions
+from .submission import write_submission as write_submission
