@@ -104,9 +104,9 @@ class Leaderboard:
             cells = [
                 f"{row['place']:.0f}",
                 str(name),
-                f"{row['MAP']:.1f} ± {row['seeds ±']:.1f}",
+                f"{row['MAP']:.1f}{_plus_minus(row['seeds ±'])}",
                 "" if its else gain,
-                "" if its else f"± {row['gain seeds ±']:.1f}",
+                "" if its else _plus_minus(row["gain seeds ±"]).strip(),
                 "" if its else f"{row['points']:.1f}",
                 f"{row['parameters'] / 1e6:.2f}",
                 f"{row['images seen']:,.0f}",
@@ -179,7 +179,7 @@ def _table(
         s = scores[name]
         better = sum(_settled(scores[other], s, attribute) for other in order[:number])
         gain, low, high, over_seeds = _difference(s, scores[baseline], attribute)
-        earned = min(points, gain) if min(low, gain - over_seeds) > 0 else 0.0
+        earned = min(points, gain) if _settled(s, scores[baseline], attribute) else 0.0
         row = {"place": 1 + better, "MAP": s.mean(), "seeds ±": seed_interval(s.mean(1))}
         row |= {"gain": gain, "low": low, "high": high, "gain seeds ±": over_seeds}
         row |= {"points": earned, "parameters": facts[name].parameters}
@@ -201,11 +201,16 @@ def _difference(
 
 
 def _settled(better: np.ndarray, worse: np.ndarray, attribute: np.ndarray) -> bool:
-    """Whether both intervals of a difference lie above 0."""
+    """Whether both intervals of a difference lie above 0; of one training each, never."""
     over_seeds = welch_interval(better.mean(1), worse.mean(1))
     if not better.mean() - worse.mean() > over_seeds:
         return False
     return bootstrap_interval(better.mean(0) - worse.mean(0), attribute)[0] > 0
+
+
+def _plus_minus(half: float) -> str:
+    """Half an interval; nothing where one training leaves it unknown."""
+    return "" if np.isnan(half) else f" ± {half:.1f}"
 
 
 def _paragraphs(board: Leaderboard) -> list[str]:

@@ -125,17 +125,9 @@ def export(run: RunFolder, out: Target) -> None:
         run: Run folder.
         out: File to write, ending in .safetensors.
     """
-    from agman_lib.networks.model import without_class_branch
-    from agman_lib.networks.weights import load_model, save_model
     from agman_lib.training.run import Run
 
-    if not out.endswith(".safetensors"):
-        raise AgmanError(f"{out}: the output must end in .safetensors")
-    opened = Run.load(run)
-    model, about = load_model(opened.folder / "best.safetensors")
-    about |= {"trained_by": opened.config.result_options}
-    about |= {"images_seen": opened.report["images_seen"]}
-    save_model(out, without_class_branch(model), about, half=True)
+    Run.load(run).export(out)
     print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB")
 
 

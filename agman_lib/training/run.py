@@ -28,8 +28,14 @@ from agman_lib.evaluation.report import (
     with_baselines,
 )
 from agman_lib.networks.build import build_model
-from agman_lib.networks.model import NO_PARTS, Parts, RetrievalModel, from_description
-from agman_lib.networks.weights import load_model
+from agman_lib.networks.model import (
+    NO_PARTS,
+    Parts,
+    RetrievalModel,
+    from_description,
+    without_class_branch,
+)
+from agman_lib.networks.weights import load_model, save_model
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.log import read_log
 
@@ -88,6 +94,29 @@ class Run:
     def model(self, which: str = "best") -> RetrievalModel:
         """The network with its ``best`` or ``last`` weights, in evaluation mode."""
         return load_model(self.folder / f"{which}.safetensors")[0]
+
+    def export(self, out: str | Path) -> RetrievalModel:
+        """Write the best weights as one small file, for retrieval alone, rounded to float16.
+
+        The file says which options trained it, and how many images were seen.
+
+        Args:
+            out: file to write, ending in .safetensors.
+
+        Returns:
+            The network, without its class branch, before rounding.
+
+        Raises:
+            AgmanError: another ending.
+        """
+        if Path(out).suffix != ".safetensors":
+            raise AgmanError(f"{out}: the output must end in .safetensors")
+        model, about = load_model(self.folder / "best.safetensors")
+        about |= {"trained_by": self.config.result_options}
+        about |= {"images_seen": self.report["images_seen"]}
+        model = without_class_branch(model)
+        save_model(out, model, about, half=True)
+        return model
 
 
 def dataset_note(dataset: PreparedDataset) -> dict[str, str]:
