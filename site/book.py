@@ -1,4 +1,4 @@
-"""The course as a web site: the notebooks with their committed outputs, RESULTS.md and docs/.
+"""The course as a web site: the notebooks with their committed outputs, RESULTS.md, docs/, slides.
 
 python site/book.py requirements     what has to be installed to build it: the extra "site"
 python site/book.py build            builds build/site; a warning is an error
@@ -17,6 +17,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import slides
 from links import problems
 
 HERE = Path(__file__).resolve().parent
@@ -145,6 +146,7 @@ def build() -> None:
         raise SystemExit("the site has not been built: see the warnings above")
     shutil.rmtree(SITE, ignore_errors=True)
     (SOURCE / "_build" / "html").rename(SITE)
+    slides.build(SITE / "slides")
     print(f"{len(pages)} pages in {SITE.relative_to(ROOT)}. To read them, with search:")
     print(f"python3 -m http.server --bind 127.0.0.1 --directory {SITE.relative_to(ROOT)}")
 

@@ -14,6 +14,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "site"))
 import book
+import slides
 from links import Page, problems
 
 URL = "https://github.com/ann/fashion"
@@ -244,6 +245,42 @@ def test_buttons_open_this_repository(site):
         assert f"https://colab.research.google.com/github/{short}/blob/main/{name}" in links
         assert f"https://mybinder.org/v2/gh/{short}/main?urlpath=lab/tree/{name}" in links
         assert url in links
+
+
+def test_a_slide_without_its_figure_is_refused(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    img = '<img alt="A bar" src="data:image/png;base64,AAAA">'
+    output = {"data": {"text/html": [f"<p>{img}</p>", img.replace("A bar", "Two bars")]}}
+    nb = {"cells": [{"outputs": []}, {"outputs": [output]}]}
+    (tmp_path / "notebooks" / "00_a.ipynb").write_text(json.dumps(nb))
+    deck = tmp_path / "deck.md"
+    deck.write_text("# Title\n\n---\n\n![](00_a.ipynb#2)\n\ntext\n")
+    second = img.replace("A bar", "Two bars")
+    assert slides.slides(deck, tmp_path) == ["# Title", f"{second}\n\ntext"]
+    for wrong in ("00_a.ipynb#3", "00_a.ipynb#0", "01_b.ipynb#1"):
+        deck.write_text(f"![]({wrong})\n")
+        with pytest.raises(SystemExit, match=wrong):
+            slides.slides(deck, tmp_path)
+
+
+@pytest.mark.browser
+def test_every_slide(page):
+    if page.viewport_size["width"] == 400:
+        pytest.skip("slides are for a projector")
+    for deck in slides.decks():
+        page.goto(f"/slides/{deck.stem}.html", wait_until="load")
+        page.wait_for_function("window.Reveal?.isReady()")
+        assert page.evaluate("Reveal.getTotalSlides()") == len(slides.slides(deck))
+        for k in range(len(slides.slides(deck))):
+            page.evaluate(f"Reveal.slide({k})")
+            seen = page.evaluate("""() => {
+                const slide = Reveal.getCurrentSlide();
+                const images = [...slide.querySelectorAll('img')];
+                const bad = images.filter(i => !i.naturalWidth || !i.alt).length;
+                return {height: slide.scrollHeight, bad};
+            }""")
+            assert seen["height"] <= 800, (deck.name, k)
+            assert seen["bad"] == 0, (deck.name, k)
 
 
 @pytest.mark.browser

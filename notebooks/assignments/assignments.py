@@ -1,9 +1,11 @@
 """Make the students' copies of the assignments, and grade what is handed in.
 
-python notebooks/assignments/assignments.py build           students' copies beside this file, and
-                                                            autograders in build/assignments/
-python notebooks/assignments/assignments.py grade 1 FOLDER  marks.csv and feedback for each notebook
-                                                            in FOLDER
+python notebooks/assignments/assignments.py build
+    students' copies beside this file, and autograders in build/assignments/
+python notebooks/assignments/assignments.py hand-out NAMES OUT --seed SECRET
+    a variant of each assignment for each line of the file NAMES, in OUT/NAME/
+python notebooks/assignments/assignments.py grade 1 FOLDER [--seed SECRET]
+    marks.csv and feedback for each notebook in FOLDER; with the seed, as variants: NAME.ipynb
 
 A notebook that is handed in is a program, and grading runs it: see README.md for where.
 """
@@ -22,6 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from variants import Variant, variant_of, write_variant
 
 HERE = Path(__file__).resolve().parent
 INSTRUCTOR = HERE / "instructor"
@@ -74,7 +78,37 @@ def build() -> None:
         print(f"{HERE / source.name}\n{BUILT / source.stem}.zip")
 
 
-def grade(source: Path, folder: Path, seconds: int = 120) -> list[dict[str, Any]]:
+def hand_out(names: Path, out: Path, seed: str) -> None:
+    """Every student's own variant of every assignment, in ``out/NAME/``.
+
+    Raises:
+        SystemExit: a name is there twice, or cannot be the name of a folder.
+    """
+    students = [line.strip() for line in names.read_text("utf-8").splitlines() if line.strip()]
+    for name in students:
+        if students.count(name) > 1 or Path(name).name != name or name.startswith("."):
+            raise SystemExit(f"{names}: {name!r} is there twice, or cannot name a folder")
+    for source in sources():
+        made: dict[Variant, Path] = {}
+        with tempfile.TemporaryDirectory() as work:
+            for name in students:
+                variant = variant_of(source, name, seed)
+                if variant not in made:
+                    made[variant], _ = _make_variant(source, variant, Path(work))
+                (out / name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(made[variant], out / name / source.name)
+        print(f"{source.stem}: {len(students)} copies of {len(made)} variants", flush=True)
+
+
+def _make_variant(source: Path, variant: Variant, work: Path) -> tuple[Path, Path]:
+    """`make` of a variant, in a folder for all variants."""
+    folder = work / "-".join(map(str, variant))
+    return make(write_variant(source, variant, folder / "source"), folder / "made")
+
+
+def grade(
+    source: Path, folder: Path, seconds: int = 120, seed: str | None = None
+) -> list[dict[str, Any]]:
     """Grade every notebook in a folder, one after the other.
 
     What cannot be graded gets no points and a note that says why; the others go on. Into the
@@ -85,6 +119,7 @@ def grade(source: Path, folder: Path, seconds: int = 120) -> list[dict[str, Any]
         source: the instructor's notebook.
         folder: the notebooks that were handed in.
         seconds: after which a notebook that is still running is stopped.
+        seed: of `hand_out`, if the notebooks are variants; a notebook's name is then the student's.
 
     Returns:
         The rows.
@@ -97,8 +132,14 @@ def grade(source: Path, folder: Path, seconds: int = 120) -> list[dict[str, Any]
     before = {row["notebook"]: row for row in _read(marks)}
     rows = []
     with tempfile.TemporaryDirectory() as made:
-        _, autograder = make(source, Path(made))
+        autograders: dict[Variant, Path] = {}
         for submission in submissions:
+            variant = variant_of(source, submission.stem, seed) if seed else ()
+            if variant not in autograders:
+                work = Path(made)
+                both = _make_variant(source, variant, work) if seed else make(source, work)
+                autograders[variant] = both[1]
+            autograder = autograders[variant]
             row, feedback = grade_one(submission, autograder, questions(source), seconds)
             for question in by_hand:
                 row[question] = before.get(submission.name, {}).get(question, "")
@@ -145,6 +186,12 @@ def grade_one(
             lines += [f"## {test['name']}: {test['score']:g} of {test['max_score']:g}", ""]
             lines += [f"- {said}" for said in _messages(test["output"])] + [""]
     row["points"] = sum(float(row[q]) for q, points in asked.items() if points is not None)
+    row["of"] = sum(points for points in asked.values() if points is not None)
+    by_hand = ", ".join(question for question, points in asked.items() if points is None)
+    lines += [
+        f"Tested so far: {row['points']:g} of {row['of']:g} points. Marked by hand: {by_hand}.",
+        "",
+    ]
     row |= {"note": note, "seconds": round(time.perf_counter() - began, 1)}
     return row, "\n".join(lines + ([note, ""] if note else []))
 
@@ -214,17 +261,25 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build")
+    handing_out = commands.add_parser("hand-out")
+    handing_out.add_argument("names", type=Path, help="text file with a name on each line")
+    handing_out.add_argument("out", type=Path, help="folder to fill")
+    handing_out.add_argument("--seed", required=True, help="any text that students cannot guess")
     grading = commands.add_parser("grade")
     grading.add_argument("number", help="of the assignment")
     grading.add_argument("folder", type=Path, help="with the notebooks that were handed in")
     grading.add_argument("--seconds", type=int, default=120, help="limit for one notebook")
+    grading.add_argument("--seed", help="of hand-out, if the notebooks are variants")
     options = parser.parse_args()
     if options.command == "build":
         build()
         return
+    if options.command == "hand-out":
+        hand_out(options.names, options.out, options.seed)
+        return
     if not (found := sources(options.number)):
         raise SystemExit(f"there is no assignment {options.number}")
-    grade(found[0], options.folder, options.seconds)
+    grade(found[0], options.folder, options.seconds, options.seed)
 
 
 if __name__ == "__main__":

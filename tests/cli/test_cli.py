@@ -39,7 +39,7 @@ def refused(capsys):
     def run(*args: str) -> str:
         capsys.readouterr()
         assert main(list(args)) == 2
-        said = capsys.readouterr().err.strip()
+        said = capsys.readouterr().err.split("\r")[-1].strip()  # after a wiped progress bar
         assert said.startswith("error: ")
         assert "\n" not in said, said
         assert "Traceback" not in said
