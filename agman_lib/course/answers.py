@@ -138,7 +138,9 @@ def _of_numbers(got: Any, expected: Any, tolerance: float) -> str | None:
         return None
     worst = float(error.max())
     many = f", in {int((error > allowed).sum())} of {error.size} places" if error.size > 1 else ""
-    rounding = f"an error up to {tolerance:g} would be rounding" if tolerance else "it is exact"
+    rounding = "no rounding is allowed here"
+    if tolerance:
+        rounding = f"an error up to {tolerance:g} would be rounding"
     return f"it is off by {worst:.3g}{many} ({rounding})"
 
 

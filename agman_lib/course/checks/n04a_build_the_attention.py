@@ -69,17 +69,18 @@ def _scored(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     return [(_normal(rng, a, k), torch.tanh(_normal(rng, k, h, w))) for a, k, h, w in SIZES]
 
 
-def _weights(rng: np.random.Generator, a: int, h: int, w: int, sign: int = 1) -> Tensor:
-    """Of one sign, not too near to 0, and with sums that are not 1."""
-    return sign * torch.from_numpy(rng.uniform(0.2, 1.5, size=(a, h, w))).float()
+def _weights(rng: np.random.Generator, a: int, h: int, w: int) -> Tensor:
+    """Of both signs in each map, not too near to 0, and with sums that are not 1."""
+    sign = rng.permuted(np.resize([1.0, 1.0, -1.0], (a, h * w)), axis=1).reshape(a, h, w)
+    return torch.from_numpy(sign * rng.uniform(0.5, 1.5, size=(a, h, w))).float()
 
 
 def _gated(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     cases = []
-    for (a, k, h, w), sign in zip(SIZES, (1, -1, 1), strict=True):
+    for a, k, h, w in SIZES:
         # A deviation for which the sigmoid is far from 0 and 1.
         conv = _filled(nn.Conv2d(2, 1, 7, padding=3, bias=False), rng, 0.2)
-        cases.append((_normal(rng, k, h, w), _weights(rng, a, h, w, sign), conv))
+        cases.append((_normal(rng, k, h, w), _weights(rng, a, h, w), conv))
     return cases
 
 
@@ -109,9 +110,9 @@ def _masked(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
 
 def _three(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     cases = []
-    for (a, k, h, w), sign in zip(SIZES, (1, -1, 1), strict=True):
+    for a, k, h, w in SIZES:
         x = _normal(rng, k, h, w)
-        cases.append((x.amin(0), x.mean(0), x.amax(0), _weights(rng, a, h, w, sign)))
+        cases.append((x.amin(0), x.mean(0), x.amax(0), _weights(rng, a, h, w)))
     return cases
 
 
@@ -196,6 +197,10 @@ CHECKS = {
                 lambda x, s: (s[:, None] * x).amax((2, 3))
             ),
             "the weights play no part in it": lambda x, s: pool(x, torch.ones_like(s)),
+            "a negative weight counts as 0 here; it should count as it is": (
+                lambda x, s: pool(x, s.clamp(min=0))
+            ),
+            "the weights lose their signs": lambda x, s: pool(x, s.abs()),
             "the attributes come first, then the channels": lambda x, s: pool(x, s).T,
         },
         TOLERANCE,
@@ -251,6 +256,14 @@ CHECKS = {
         {
             "where a weight is negative, what is largest?": (
                 lambda low, mean, high, s: torch.stack([s * mean, s * high], 1)
+            ),
+            "one negative weight is taken to make all of them negative": (
+                lambda low, mean, high, s: torch.stack(
+                    [s * mean, s * (low if (s < 0).any() else high)], 1
+                )
+            ),
+            "a negative weight counts as 0 here; it should count as it is": (
+                lambda low, mean, high, s: gate_maps(low, mean, high, s.clamp(min=0))
             ),
             "where a weight is negative, the sign is lost": (
                 lambda low, mean, high, s: torch.stack([s * mean, s.abs() * high], 1)

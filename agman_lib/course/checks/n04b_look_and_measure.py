@@ -61,11 +61,11 @@ def _maps(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
 
 
 def _grids(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
-    """Maps that are not square, some without a sum of one."""
+    """Maps, one of them not square and without a sum of one."""
     cases = []
     for h, w, offset in ((6, 6, 0.0), (4, 7, 0.0), (14, 14, 10.7)):
         weights = rng.random((h, w)) ** 4
-        cases.append((weights / weights.sum(), offset))
+        cases.append((weights if h != w else weights / weights.sum(), offset))
     return cases
 
 
@@ -91,21 +91,38 @@ def _judge_shuffled(answer: Callable[..., Any], rng: np.random.Generator) -> str
     if np.array_equal(got, before):
         return "nothing has moved"
     if np.allclose(np.sort(got.reshape(40, -1)), np.sort(before.reshape(40, -1))):
-        order = [b.ravel().argsort()[np.searchsorted(np.sort(b, None), g.ravel())]
-                 for b, g in zip(before, got, strict=True)]  # fmt: skip
-        if len(set(map(tuple, order))) == 1:
-            return "all pictures are shuffled in the same way"
-        rows = [set(map(tuple, np.sort(b, 1))) == set(map(tuple, np.sort(g, 1)))
-                for b, g in zip(before, got, strict=True)]  # fmt: skip
-        if np.mean(rows) > 0.5:
-            return "weights stay in their row, or their row stays together: use all places"
-        return None
+        return _order_is_off(before, got)
     if (
         np.allclose(np.sort(got.sum((1, 2))), 1)
         and not np.isin(got.round(12), before.round(12)).all()
     ):
         return "these are other weights; each picture should keep its own"
     return "each picture should keep its own weights, each of them once"
+
+
+def _order_is_off(before: np.ndarray, got: np.ndarray) -> str | None:
+    """What is off where each map (n, h, w) has kept its own weights."""
+    n, h, w = before.shape
+    # For each place, the number of the place where its weight was.
+    rank = got.reshape(n, -1).argsort(1).argsort(1)
+    source = np.take_along_axis(before.reshape(n, -1).argsort(1), rank, 1)
+    orders = len(np.unique(source, axis=0))
+    if orders == 1:
+        return "all pictures are shuffled in the same way"
+    if orders <= h * w:  # as many as there are ways to roll a map
+        return (
+            f"{n} pictures have only {orders} different orders: their weights move together, and "
+            "each should move on its own"
+        )
+    row, column = np.divmod(source.reshape(n, h, w), w)
+    for line, of in (("row", row), ("column", column.transpose(0, 2, 1))):
+        if (of == of[:, :, :1]).all((1, 2)).mean() > 0.5:
+            return f"weights stay in their {line}, or their {line} stays together: use all places"
+    return None
+
+
+def _rolled(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.stack([np.roll(one, rng.integers(one.size)) for one in maps])
 
 
 def _same_for_all(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -165,6 +182,9 @@ CHECKS = {
                 lambda s, offset: (centre(s, offset) - offset) / STRIDE
             ),
             "this does not look at the weights": lambda s, offset: centre(np.ones_like(s), offset),
+            "it takes the weights for shares of a whole, but they need not sum to 1": (
+                lambda s, offset: centre(s, offset) * s.sum()
+            ),
             "position i does not look at the middle of its 16 pixels": (
                 lambda s, offset: centre(s, 7.5)
             ),
@@ -180,6 +200,8 @@ CHECKS = {
             "these are other weights": _new_weights,
             "each picture should keep its own weights": lambda maps, rng: rng.permutation(maps),
             "weights stay in their row": lambda maps, rng: rng.permuted(maps, axis=2),
+            "weights stay in their column": lambda maps, rng: rng.permuted(maps, axis=1),
+            "their weights move together": _rolled,
             "it changes the maps that it was given": lambda maps, rng: (
                 rng.permuted(maps.reshape(len(maps), -1), axis=1, out=maps.reshape(len(maps), -1))
             ).reshape(maps.shape),

@@ -51,23 +51,42 @@ def _features(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
 
 
 def _maps(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
-    """A peak inside the region, one outside whose neighbourhood is inside, and random ones."""
+    """A peak inside the region or outside, and the least value on the other side.
+
+    In some the peak is outside, but most of the map is inside, and a value nearly as large; in
+    others the peak is inside, and most of the map outside.
+    """
     cases = []
     for n in range(8):
         region = np.zeros((12, 16), bool)
         y, x = rng.integers(0, 8), rng.integers(0, 10)
         region[y : y + 4, x : x + 6] = True
-        heat = rng.random((12, 16))
+        inside, outside = ((1, 0.05), (0.05, 1), (1, 1), (1, 0.5))[n % 4]
+        heat = rng.random((12, 16)) * np.where(region, inside, outside)
+        here = region if n % 2 else ~region
+        _put(0.0, heat, ~here, rng)
+        _put(2.0, heat, here, rng)
         if n % 4 == 0:
-            heat[~region] *= 0.05
-        places = np.argwhere(region if n % 2 else ~region)
-        heat[tuple(places[rng.integers(len(places))])] = 2.0
+            _put(1.9, heat, region, rng)
         cases.append((heat, region))
     return cases
 
 
+def _put(value: float, heat: np.ndarray, where: np.ndarray, rng: np.random.Generator) -> None:
+    """Write a value into a map (H, W) at one of the places that where (H, W) marks."""
+    heat[tuple(rng.choice(np.argwhere(where)))] = value
+
+
 def _with_thresholds(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
-    return [(*of, t) for of, t in zip(_maps(rng)[:6], (0.5, 0.5, 0.3, 0.8, 0.1, 0.5), strict=True)]
+    """Maps that are exactly at the threshold somewhere in the region; one is nowhere near 0."""
+    cases = []
+    thresholds = (0.5, 0.5, 0.3, 0.8, 0.1, 0.5)
+    for n, ((heat, region), t) in enumerate(zip(_maps(rng)[:6], thresholds, strict=True)):
+        if n == 1:
+            heat = 0.8 + 0.6 * heat
+        _put(t * heat.max(), heat, region & (heat < heat.max()), rng)
+        cases.append((heat, region, t))
+    return cases
 
 
 def _marked(heat: np.ndarray, t: float) -> np.ndarray:
@@ -128,7 +147,10 @@ CHECKS = {
             "this asks for the least value": (
                 lambda heat, region: bool(region.ravel()[heat.argmin()])
             ),
-            "it is always right": lambda heat, region: True,
+            "it says True for every map": lambda heat, region: True,
+            "a value that is nearly the largest is not the largest": (
+                lambda heat, region: bool(heat[region].max() >= 0.9 * heat.max())
+            ),
         },
     ),
     "IoU": compared(
@@ -146,6 +168,12 @@ CHECKS = {
             ),
             "the threshold is a share of the largest value": lambda heat, region, t: (
                 ((heat >= t) & region).sum() / ((heat >= t) | region).sum()
+            ),
+            "a place with exactly this share of the largest value is marked, too": (
+                lambda heat, region, t: iou(heat, region, t * (1 + 1e-9))
+            ),
+            "the threshold is a share of the largest value, whatever the least one is": (
+                lambda heat, region, t: iou(heat - heat.min(), region, t)
             ),
             "the places of a region count, not the values of the map": lambda heat, region, t: (
                 (_marked(heat, t) * heat)[region].sum() / ((_marked(heat, t) | region) * heat).sum()

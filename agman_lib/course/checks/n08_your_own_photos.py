@@ -40,19 +40,34 @@ def carry(old: Tensor, old_names: list[str], new: Tensor, new_names: list[str]) 
 
 
 def _galleries(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
-    """Galleries of unit vectors; in the first, a photo before the query is a copy of it."""
+    """Galleries of unit vectors; in two a photo before or after the query is a copy of it.
+
+    In these two the cosines are exact, because the query has a single 1, and most are negative.
+    """
     cases = []
-    for n, a, query in ((6, 2, 4), (12, 3, 0), (30, 4, 7)):
+    for n, a, query, copy in ((8, 2, 4, 1), (8, 3, 2, 6), (12, 3, 0, None), (30, 4, 7, None)):
         e = rng.normal(size=(n, a, 8))
         e /= np.linalg.norm(e, axis=2, keepdims=True)
-        if n == 6:
-            e[1] = e[query]
-        cases.append((e, query, a - 1, 4))
+        if copy is not None:
+            cosine = rng.permutation(np.append(rng.uniform(-0.9, -0.1, n - 2), [0.3, 0.5]))
+            cosine[[query, copy]] = 1
+            e[:, -1] = 0
+            e[:, -1, 0], e[:, -1, 1] = cosine, np.sqrt(1 - cosine**2)
+        cases.append((e, query, a - 1, 5))
     return cases
 
 
-def _with_query(e: np.ndarray, query: int, a: int, k: int) -> np.ndarray:
-    return np.argsort(-(e[:, a] @ e[query, a]).round(9), kind="stable")
+def _ranked(first: int = 0, of_query: float | None = None, turned: bool = False) -> Any:
+    """k rows by cosine from the first on; the query's cosine replaced; turned: sorted upwards."""
+
+    def answer(e: np.ndarray, query: int, a: int, k: int) -> np.ndarray:
+        cosine = e[:, a] @ e[query, a]
+        if of_query is not None:
+            cosine[query] = of_query
+        order = np.argsort(cosine)[::-1] if turned else np.argsort(-cosine)
+        return order[first : first + k]
+
+    return answer
 
 
 def _rankings(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
@@ -80,12 +95,20 @@ def _guesses(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     return cases
 
 
+def _of_all(if_none: float) -> Any:
+    def answer(share: np.ndarray, right: np.ndarray, t: float) -> tuple[float, float]:
+        given = share >= t
+        return 100 * given.mean(), 100 * (right & given).mean() if given.any() else if_none
+
+    return answer
+
+
 def _attributes(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
-    """Rows of attributes, of which some have names in both, at other places."""
+    """Rows of attributes, of which some have names in both, at other places of both."""
     cases = []
     for old, new in (
         (["sleeve", "neckline", "closure", "pattern"], ["kind", "pattern", "sleeve"]),
-        (["a", "b"], ["c", "b", "d", "a", "e"]),
+        (["a", "b", "f"], ["b", "c", "a", "d", "e"]),
     ):
         rows = [torch.tensor(rng.normal(size=(len(n), 5)), dtype=torch.float32) for n in (old, new)]
         cases.append((rows[0], old, rows[1], new))
@@ -110,9 +133,20 @@ CHECKS = {
         nearest,
         _galleries,
         {
-            "the query finds itself: leave it out": lambda e, q, a, k: _with_query(e, q, a, k)[:k],
-            "it drops what comes first, and that may be a copy of the query": (
-                lambda e, q, a, k: _with_query(e, q, a, k)[1 : k + 1]
+            "the query finds itself: leave it out": _ranked(),
+            "the query finds itself, and it should not": _ranked(turned=True),
+            "it drops what comes first, and that may be a copy of the query": _ranked(first=1),
+            "it drops what comes first, and of two equal ones either may": (
+                _ranked(first=1, turned=True)
+            ),
+            "a cosine may be negative, so the query can still be among the k": _ranked(of_query=0),
+            "these are row numbers of a gallery without the query": (
+                lambda e, q, a, k: (rows := nearest(e, q, a, k)) - (rows > q)
+            ),
+            "it leaves out the copies of the query, too; they are photos like any other": (
+                lambda e, q, a, k: np.array(
+                    [row for row in nearest(e, q, a, len(e)) if e[row, a] @ e[q, a] < 0.999][:k]
+                )
             ),
             "it compares under another attribute than the one asked for": (
                 lambda e, q, a, k: nearest(e, q, 0, k)
@@ -149,7 +183,10 @@ CHECKS = {
         {
             "a share of exactly t is an answer, too": lambda s, r, t: answered(s, r, t + 1e-9),
             "the second number is the right ones among all, not among those answered": (
-                lambda s, r, t: (100 * (s >= t).mean(), 100 * (r & (s >= t)).mean())
+                _of_all(if_none=0)
+            ),
+            "where there are answers, the second number is the right ones among all": (
+                _of_all(if_none=np.nan)
             ),
             "these are shares, and percent are asked for": (
                 lambda s, r, t: (answered(s, r, t)[0] / 100, answered(s, r, t)[1] / 100)
@@ -171,6 +208,11 @@ CHECKS = {
             ),
             "an attribute that the old network does not know keeps its own row; here it has "
             "a mean": (_filled_with(lambda old: old.mean(0))),
+            "an attribute's number in the new network is not its number in the old one": (
+                lambda old, old_names, new, new_names: torch.stack(
+                    [old[i] if n in old_names else new[i] for i, n in enumerate(new_names)]
+                )
+            ),
             "nothing is copied": lambda old, old_names, new, new_names: new,
             "the rows of the new network go to the old one: it is the other way round": (
                 lambda old, old_names, new, new_names: carry(new, new_names, old, old_names)
