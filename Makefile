@@ -6,11 +6,14 @@ VENV := .venv
 SITE_VENV := .venv-site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
+# Two files of tests at a time, the longest first.
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder \
+    tests/test_notebooks.py tests agman_lib data_prep
 # An installed PyTorch is kept, so the project's own installation does not replace it.
 INSTALL = $(if $(TORCH_INDEX),$(PIP) install torch torchvision --index-url $(TORCH_INDEX) &&) \
     $(PIP) install -e
 
-.PHONY: quickstart lab check test notebooks figures site site-check checkpoint address clean
+.PHONY: quickstart lab check test full notebooks figures site site-check checkpoint address clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/agman quickstart
@@ -25,14 +28,18 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
-	    -m "not slow and not browser and not notebooks"
+	    -m "not slow and not full and not browser and not notebooks"
 
 test: $(VENV)/.test site-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
+
+# `test`, and what takes too long for every change.
+full: test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m full
 
 # All notebooks, top to bottom; the outputs are kept in the files.
 notebooks: $(VENV)/.test
