@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from agman_lib import __version__
 from agman_lib.base.errors import AgmanError, unknown
+from agman_lib.cli.benchmark import benchmark
 from agman_lib.cli.challenge import challenge, score
 from agman_lib.cli.compare import compare_command
 from agman_lib.cli.gallery import explain, index, search
@@ -40,6 +41,7 @@ HELP = """usage: agman COMMAND …       (agman COMMAND --help for its options)
   export                      a run's best weights, small: what retrieval needs
   challenge                   make a test set whose labels you keep
   score                       score what was handed in for a challenge: the leaderboard
+  benchmark                   measure what the library costs, beside the straightforward way
 """
 
 
@@ -209,6 +211,7 @@ COMMANDS: dict[str, Any] = {
     "export": export,
     "challenge": challenge,
     "score": score,
+    "benchmark": benchmark,
 }
 
 

@@ -31,6 +31,11 @@ def _unrounded(embedding: Tensor) -> Tensor:
     return embedding.float() if half else embedding
 
 
+def _wide(numbers: Tensor) -> Tensor:
+    """In float64, for running sums; in float32 on Apple's GPUs, which have no float64."""
+    return numbers.float() if numbers.is_mps else numbers.double()
+
+
 def all_triplets_loss(embedding: Tensor, relation: Tensor, margin: float = 0.2) -> Tensor:
     """The same hinge, averaged over every valid triplet of a batch; 0 where there is none.
 
@@ -60,7 +65,7 @@ class _HingeOfAllTriplets(torch.autograd.Function):
         n = len(similarity)
         positive, negative = relation == 1, relation == -1
         sorted_, order = similarity.masked_fill(~negative, -torch.inf).sort(dim=1)
-        ends = sorted_.double().masked_fill(sorted_ == -torch.inf, 0).flip(1).cumsum(1).flip(1)
+        ends = _wide(sorted_).masked_fill(sorted_ == -torch.inf, 0).flip(1).cumsum(1).flip(1)
         ends = functional.pad(ends, (0, 1))  # (N, N + 1): the sum of the negatives from i on
         # To ask a GPU for the largest number of positives would mean to wait for it.
         most = n if similarity.is_cuda else int(positive.sum(1).amax())
@@ -68,7 +73,7 @@ class _HingeOfAllTriplets(torch.autograd.Function):
         near = similarity.gather(1, which)
         first = torch.searchsorted(sorted_, near - margin, right=True)  # the first that is active
         active = (n - first) * valid
-        hinge = ends.gather(1, first) * valid + active * (margin - near.double())
+        hinge = ends.gather(1, first) * valid + active * (margin - _wide(near))
         triplets = (positive.sum(1) * negative.sum(1)).sum().clamp(min=1)
         ctx.save_for_backward(order, which, first, valid, active, triplets)
         return (hinge.sum() / triplets).to(similarity.dtype)

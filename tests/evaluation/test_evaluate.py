@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from agman_lib.base.errors import AgmanError
+from agman_lib.benchmark.straightforward import published_average_precision
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.evaluation import protocol as evaluate
 from agman_lib.evaluation import ranking
@@ -28,14 +29,9 @@ from agman_lib.evaluation.statistics import bootstrap_means
 
 
 def naive_average_precision(similarity, relevant) -> float:
-    """The definition, one candidate after the other; Python's sort is stable: lower index first."""
-    hits, total = 0, 0.0
-    ranking = sorted(range(len(similarity)), key=lambda i: -float(similarity[i]))
-    for rank, i in enumerate(ranking, start=1):
-        if relevant[i]:
-            hits += 1
-            total += hits / rank
-    return total / hits if hits else 0.0
+    """As published, one candidate after the other; of equal similarities the lower index first."""
+    rows, one = np.asarray(similarity)[None], np.ones(1)
+    return published_average_precision(rows, one, np.asarray(relevant), kind="stable")[0]
 
 
 def naive(similarity, relevant) -> np.ndarray:
