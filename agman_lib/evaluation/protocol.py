@@ -119,7 +119,7 @@ def score_task(
     """Rank and score one attribute from unit embeddings (Q, D) and (N, D), in chunks of queries."""
     scores = [
         score_rankings(query[part] @ candidate.T, task.relevant(part), ks)
-        for part in query_parts(len(query), len(candidate), 8 * CHUNK)
+        for part in query_parts(len(query), len(candidate), 40 * CHUNK)
     ]
     return QueryScores(
         task.attribute,

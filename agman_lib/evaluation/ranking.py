@@ -9,7 +9,7 @@ import numpy as np
 from agman_lib.base.cores import usable_cores
 from agman_lib.base.errors import AgmanError
 
-CHUNK = 1_000_000  # similarities ranked at once, by each thread
+CHUNK = 200_000  # similarities ranked at once, by each thread: what fits its cache
 
 
 def relevant_ranks(similarity: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
