@@ -11,7 +11,6 @@ from torch.nn import functional
 from agman_lib.base.errors import AgmanError
 from agman_lib.benchmark.straightforward import listed_triplets_loss
 from agman_lib.networks.build import build_model
-from agman_lib.training import losses
 from agman_lib.training.losses import (
     LossWeighing,
     TrainingStep,
@@ -59,7 +58,7 @@ def test_all_triplets_loss_without_float64(monkeypatch):
     embedding = functional.normalize(unit(96, 64) * 0.05 + unit(1, 64, seed=1), dim=1)
     relation = torch.from_numpy(np.random.default_rng(0).choice([-1, 0, 1], (96, 96)))
     exact = listed_triplets_loss(embedding.double(), relation)
-    monkeypatch.setattr(losses, "_wide", lambda numbers: numbers.float())
+    monkeypatch.setattr("agman_lib.training.losses._wide", lambda numbers: numbers.float())
     monkeypatch.setattr(torch.Tensor, "double", None)
     assert float(all_triplets_loss(embedding, relation)) == pytest.approx(float(exact), abs=1e-5)
 
