@@ -10,7 +10,7 @@ from typing import Any
 
 from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.comparison.untrained import UNTRAINED
-from agman_lib.networks.model import BASELINES, NETWORKS
+from agman_lib.networks.model import CLASSIFIERS, NETWORKS
 from agman_lib.training.config import TrainConfig
 
 ABLATION = (
@@ -45,8 +45,8 @@ class Entry:
 def network_entries(names: Sequence[str]) -> list[Entry]:
     """An entry for each network. Raises AgmanError for an unknown one."""
     for name in names:
-        if name not in NETWORKS | BASELINES:
-            raise unknown("network", name, NETWORKS | BASELINES)
+        if name not in NETWORKS | CLASSIFIERS:
+            raise unknown("network", name, NETWORKS | CLASSIFIERS)
     return [Entry(name, {"model": name}) for name in names]
 
 

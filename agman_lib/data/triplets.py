@@ -194,6 +194,13 @@ class LabelIndex:
                 rows.append(self._start[group] + pick)
         return self.labels.where(np.concatenate(rows))
 
+    def draw_labels(self, n: int, rng: np.random.Generator) -> Labels:
+        """n labels: the attribute uniform, then the image uniform among those labelled for it."""
+        self.draw_groups(1, rng)  # raises where nothing can be told apart
+        first, last = np.unique(self._first[self._group_of]), np.unique(self._last[self._group_of])
+        a = rng.integers(len(first), size=n)
+        return self.labels.where(first[a] + rng.integers(last[a] - first[a]))
+
     def relation(self, batch: Labels) -> np.ndarray:
         """How the items of a batch (N,) relate (N, N): 1 a positive pair, -1 negative, 0 neither.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +22,8 @@ class ResNet(MultiLevelBackbone):
     offset = 0.0  # not 7.5, the middle of 16 pixels: each layer with stride 2 is centred at 2 i
 
     def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
+        import torchvision  # takes as long to import as PyTorch
+
         resnet = torchvision.models.get_model(name, weights=None)
         self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
         self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
@@ -92,6 +93,8 @@ class ConvNeXt(MultiLevelBackbone):
     offset = 7.5  # non-overlapping patches: the middle of 16 pixels
 
     def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
+        import torchvision
+
         f = torchvision.models.get_model(name, weights=None, stochastic_depth_prob=0.0).features
         self.stem, self.stage1 = f[0], f[1]
         self.stage2, self.stage3 = nn.Sequential(f[2], f[3]), nn.Sequential(f[4], f[5])
@@ -119,7 +122,11 @@ BACKBONES: dict[str, type[MultiLevelBackbone]] = {
 
 
 def build_backbone(
-    name: str, n_attributes: int = 1, multi_level: bool = True, class_branch: bool = True
+    name: str,
+    n_attributes: int = 1,
+    multi_level: bool = True,
+    class_branch: bool = True,
+    fine_level: bool = False,
 ) -> MultiLevelBackbone:
     """A backbone by its name in `BACKBONES`, with random weights; arguments as the class's.
 
@@ -128,7 +135,7 @@ def build_backbone(
     """
     if name not in BACKBONES:
         raise unknown("backbone", name, BACKBONES)
-    return BACKBONES[name](name, n_attributes, multi_level, class_branch)
+    return BACKBONES[name](name, n_attributes, multi_level, class_branch, fine_level)
 
 
 def _renamed(state: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:

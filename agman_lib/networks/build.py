@@ -22,7 +22,7 @@ def build_model(
     """A network by name.
 
     Args:
-        name: triplet, csn, asen, asen_v2 or agman; or softmax, a classifier.
+        name: triplet, csn, asen, asen_v2 or agman; or softmax or proxies, classifiers.
         n_attributes: A.
         backbone: one of `BACKBONES`.
         weights: None or "none" (random), "imagenet" (`imagenet_weights` in the backbone),
@@ -31,7 +31,7 @@ def build_model(
         attributes: their names in index order: what a weights file of ours knows of an attribute
             is then copied by name. Without them it is copied by number.
         say: told, in a sentence, what of a weights file could not be matched.
-        n_values: how many values each attribute has; softmax alone needs them.
+        n_values: how many values each attribute has; the classifiers alone need them.
 
     Raises:
         AgmanError: an unknown name, weights that do not fit, no network for ImageNet weights.

@@ -24,12 +24,15 @@ from agman_lib.base.errors import AgmanError, unknown
 from agman_lib.networks.attention import Attended, AttributeGuidedAttention, Features
 from agman_lib.networks.backbones import build_backbone
 from agman_lib.networks.csn_and_asen import ASENAttention, MaskHead
-from agman_lib.networks.value_softmax import ValueSoftmax
+from agman_lib.networks.value_softmax import ProxyAttention, ValueSoftmax
 
 
 @dataclass(frozen=True)
 class Parts:
-    """AG-MAN's parts, each of which can be switched off; all off is ASENet_V2."""
+    """AG-MAN's parts, each of which can be switched off; all off is ASENet_V2.
+
+    ``fine_level`` is no part of AG-MAN: it is F2 beside F3, without the pooling.
+    """
 
     class_branch: bool = True
     multi_level: bool = True
@@ -38,6 +41,7 @@ class Parts:
     swish: bool = True
     projected_values: bool = True
     scalars: bool = True
+    fine_level: bool = False
 
 
 NO_PARTS = Parts(**{f.name: False for f in fields(Parts)})
@@ -48,19 +52,27 @@ NETWORKS = {
     "asen_v2": "ASENet_V2: AG-MAN with every part off",
     "agman": "AG-MAN",
 }
-BASELINES = {"softmax": "a classifier: a softmax over the values of each attribute"}
-"""What is no metric learning, behind the same interface."""
+CLASSIFIERS = {
+    "softmax": "a softmax over the values of each attribute",
+    "proxies": "AG-MAN's attention on F3 and F2, with a proxy for each value",
+}
+"""What is trained to classify values, behind the same interface."""
+OWN_PARTS = {
+    "agman": Parts(),
+    "proxies": Parts(class_branch=False, multi_level=False, masks=False, fine_level=True),
+}
+"""The parts of each network that has some; asen_v2 can be given some."""
 
 
 class RetrievalModel(nn.Module):
     """A backbone and a head: AG-MAN and every network it is compared with.
 
     Args:
-        name: one of `NETWORKS` or `BASELINES`.
+        name: one of `NETWORKS` or `CLASSIFIERS`.
         n_attributes: A.
         backbone: one of `BACKBONES` (published: resnet50).
-        parts: which of AG-MAN's parts are on (agman and asen_v2 only).
-        n_values: how many values each attribute has; softmax alone needs them.
+        parts: which of AG-MAN's parts are on (agman, asen_v2 and proxies only).
+        n_values: how many values each attribute has; `CLASSIFIERS` alone need them.
 
     The head is the module ``attribute_head``; ``embedding_size`` is D.
     """
@@ -74,31 +86,34 @@ class RetrievalModel(nn.Module):
         n_values: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if name not in NETWORKS | BASELINES:
-            raise unknown("network", name, NETWORKS | BASELINES)
+        if name not in NETWORKS | CLASSIFIERS:
+            raise unknown("network", name, NETWORKS | CLASSIFIERS)
         if parts is None:
-            parts = Parts() if name == "agman" else NO_PARTS
-        elif parts != NO_PARTS and name not in ("agman", "asen_v2"):
+            parts = OWN_PARTS.get(name, NO_PARTS)
+        elif parts != NO_PARTS and name not in (*OWN_PARTS, "asen_v2"):
             raise AgmanError(f"network {name!r} has none of AG-MAN's parts; use agman or asen_v2")
         self.name, self.n_attributes, self.parts = name, n_attributes, parts
         self.backbone_name = backbone
         self.backbone = build_backbone(
-            backbone, n_attributes, parts.multi_level, parts.class_branch
+            backbone, n_attributes, parts.multi_level, parts.class_branch, parts.fine_level
         )
         channels = self.backbone.out_channels
-        self.attribute_head: AttributeGuidedAttention | ASENAttention | MaskHead | ValueSoftmax
+        self.attribute_head: (
+            AttributeGuidedAttention | ASENAttention | MaskHead | ValueSoftmax | ProxyAttention
+        )
         self.n_values = None
-        if name == "softmax":
+        if name in CLASSIFIERS:
             if n_values is None or len(n_values) != n_attributes:
-                raise AgmanError("network 'softmax' needs n_values, one number an attribute")
+                raise AgmanError(f"network {name!r} needs n_values, one number an attribute")
             self.n_values = [int(n) for n in n_values]
-            self.attribute_head = ValueSoftmax(channels, self.n_values)
-        elif name in ("triplet", "csn"):
+        if name in ("triplet", "csn"):
             self.attribute_head = MaskHead(channels, n_attributes, masks=name == "csn")
         elif name == "asen":
             self.attribute_head = ASENAttention(channels, n_attributes)
+        elif name == "softmax":
+            self.attribute_head = ValueSoftmax(channels, self.n_values or [])
         else:
-            self.attribute_head = AttributeGuidedAttention(
+            attention = AttributeGuidedAttention(
                 channels,
                 n_attributes,
                 projected_values=parts.projected_values,
@@ -106,6 +121,10 @@ class RetrievalModel(nn.Module):
                 spatial_gate=parts.spatial_gate,
                 masks=parts.masks,
                 scalars=parts.scalars,
+            )
+            proxies = name == "proxies"
+            self.attribute_head = (
+                ProxyAttention(attention, self.n_values or []) if proxies else attention
             )
         self.embedding_size = self.attribute_head.out_features
 

@@ -14,6 +14,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.data.pixels import IMAGENET_MEAN, IMAGENET_STD, normalize
@@ -42,6 +43,8 @@ class MultiLevelBackbone(nn.Module):
         multi_level: add the low-level projection (paper: multi-level backbone).
         class_branch: add the last stages and the linear layer that classifies which attribute an
             image is labelled for (paper: same-attribute classification).
+        fine_level: put F2 itself beside the rest of F, the four positions of F2 that lie in one of
+            F3 as channels (not in the paper).
 
     A part that is off has no parameters. ``out_channels`` is the width of F, ``c3`` that of F3.
     """
@@ -61,11 +64,17 @@ class MultiLevelBackbone(nn.Module):
     """
 
     def __init__(
-        self, name: str, n_attributes: int = 1, multi_level: bool = True, class_branch: bool = True
+        self,
+        name: str,
+        n_attributes: int = 1,
+        multi_level: bool = True,
+        class_branch: bool = True,
+        fine_level: bool = False,
     ) -> None:
         super().__init__()
         self.c2, self.c3, c4 = self._make_stages(name, class_branch)
-        self.out_channels = 2 * self.c3 if multi_level else self.c3
+        self.fine_level = fine_level
+        self.out_channels = self.c3 * (1 + multi_level) + 4 * self.c2 * fine_level
         self.low_level = None
         self.low_level_pool = self._make_pool()
         if multi_level:
@@ -146,10 +155,13 @@ class MultiLevelBackbone(nn.Module):
 
     def combine(self, f2: Tensor, f3: Tensor) -> tuple[Tensor, Tensor]:
         """``F`` and ``X``, as `stages` gives them, of the two `levels`."""
-        if self.low_level is None:
-            return f3, f3
-        x = f3 + self.low_level(self.low_level_pool(f2))
-        return torch.cat([f3, x], dim=1), x
+        f, x = [f3], f3
+        if self.low_level is not None:
+            x = f3 + self.low_level(self.low_level_pool(f2))
+            f.append(x)
+        if self.fine_level:
+            f.append(functional.pixel_unshuffle(f2, 2))
+        return torch.cat(f, dim=1) if len(f) > 1 else f3, x
 
     def forward(self, images: Tensor) -> Tensor:
         """``F`` alone: what retrieval needs; the rest of the classifier is not computed."""

@@ -153,7 +153,7 @@ def load_weights_into(
         model.backbone.load_pretrained(state, str(path))
         return ""
     note, theirs = "", [a["name"] for a in (header or {}).get("about", {}).get("attributes", [])]
-    if model.name == "softmax" and attributes is not None and theirs != list(attributes):
+    if model.n_values and attributes is not None and theirs != list(attributes):
         raise AgmanError(f"{path}: a classifier of other attributes ({', '.join(theirs)})")
     if attributes is not None and theirs:
         state, note = _matched_by_name(model, state, theirs, list(attributes))

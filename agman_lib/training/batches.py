@@ -23,8 +23,8 @@ class Batch:
 
     images: Tensor  # uint8 (N, 3, S, S), or the levels of a frozen trunk (N, n)
     attributes: Tensor  # (N,)
-    relation: Tensor | None  # (N, N), of sampler batch
-    values: Tensor | None  # (N,) within their attributes, of sampler batch
+    relation: Tensor | None  # (N, N), of samplers batch and labels
+    values: Tensor | None  # (N,) within their attributes, of samplers batch and labels
     classes: Tensor | None  # (N,), where the class branch does not tell apart the attributes
 
     def to(self, device: torch.device) -> Batch:
@@ -94,9 +94,12 @@ class EpochBatches(Dataset):
             assert self.index is not None
             rng = np.random.default_rng([self.config.seed, self.epoch, step, self.rank])
             groups = self.config.batch_groups // self.processes
-            batch = self.index.draw_batch(
-                groups, self.config.values_per_attribute, self.config.images_per_value, rng
-            )
+            if self.config.sampler == "labels":
+                batch = self.index.draw_labels(3 * self.config.batch_size // self.processes, rng)
+            else:
+                batch = self.index.draw_batch(
+                    groups, self.config.values_per_attribute, self.config.images_per_value, rng
+                )
             image, attribute = batch.image, batch.attribute
             relation = torch.from_numpy(self.index.relation(batch))
             values = torch.from_numpy(batch.value)

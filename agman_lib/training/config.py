@@ -40,8 +40,9 @@ class TrainConfig:
     out: str = ""
     """Run folder to write."""
 
-    model: Literal["agman", "asen_v2", "asen", "csn", "triplet", "softmax"] = "agman"
-    """Network. softmax: a plain classifier of each attribute's values (needs sampler batch)."""
+    model: Literal["agman", "asen_v2", "asen", "csn", "triplet", "softmax", "proxies"] = "agman"
+    """Network. softmax and proxies are trained to classify each attribute's values, and need
+    sampler batch or labels."""
     backbone: Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0", "convnext_tiny"] = (
         "resnet50"
     )
@@ -67,6 +68,8 @@ class TrainConfig:
     """AG-MAN's pooling of the 512-channel projection; off: of the backbone's output."""
     scalars: bool | None = None
     """AG-MAN's learned scalars w, w1, w2."""
+    fine_level: bool | None = None
+    """F2 beside F3, its four positions in one of F3 as channels (not AG-MAN's)."""
 
     image_size: int = 224
     """Pixels, a multiple of 32."""
@@ -77,9 +80,10 @@ class TrainConfig:
     cache: bool = False
     """Keep the resized pixels in the prepared folder, lossless."""
 
-    sampler: Literal["triplets", "batch"] = "triplets"
+    sampler: Literal["triplets", "batch", "labels"] = "triplets"
     """triplets: anchor, negative, positive drawn anew each epoch (published); listed triplets where
-    the data set has them. batch: P values x K images, the loss over all triplets in the batch."""
+    the data set has them. batch: P values x K images, the loss over all triplets in the batch.
+    labels: the attribute uniform, then an image that is labelled for it; the same loss."""
     negatives: Literal["asen", "asen++"] = "asen"
     """Negatives uniform among images (asen) or the value first (asen++)."""
     allow_shared: bool = False
@@ -94,7 +98,7 @@ class TrainConfig:
     steps_per_epoch: int = 6250
     """Optimiser steps in a round."""
     batch_size: int = 16
-    """Triplets in a step (3 images each), over all processes. Sampler batch sees as many images."""
+    """Triplets in a step (3 images each), over all processes. Other samplers see as many images."""
     lr: float = 1e-4
     """Adam's learning rate."""
     lr_step: int = 3
@@ -167,10 +171,11 @@ class TrainConfig:
                 "--values-per-attribute and --images-per-value must be 2 or more: "
                 "a triplet needs two images of a value and one of another"
             )
-        if self.sampler != "batch" and (self.loss == "contrast" or self.model == "softmax"):
-            which = "--loss contrast" if self.loss == "contrast" else "--model softmax"
+        classifier = self.model in ("softmax", "proxies")
+        if self.sampler == "triplets" and (self.loss == "contrast" or classifier):
+            which = f"--model {self.model}" if classifier else "--loss contrast"
             raise AgmanError(
-                f"{which} needs --sampler batch, since it is no loss of single triplets"
+                f"{which} needs --sampler batch or labels, since it is no loss of single triplets"
             )
         if self.freeze_trunk and self.flip:
             raise AgmanError(

@@ -12,7 +12,7 @@ from torch.nn import functional
 from agman_lib.base.errors import check_choice
 from agman_lib.networks.attention import Features
 from agman_lib.networks.model import RetrievalModel
-from agman_lib.networks.value_softmax import ValueSoftmax
+from agman_lib.networks.value_softmax import ValueClassifier
 
 Passes = Literal["joint", "separate"]
 Weighing = Literal["fixed", "learned"]
@@ -165,7 +165,7 @@ class TrainingStep(nn.Module):
             statistics move three times a step.
         branch_weight: of the classification loss, beside the other's 1.
         contrast: the temperature of the supervised contrastive loss in place of the triplets; None
-            for the triplet loss. (A softmax network has a loss of its own, cross-entropy.)
+            for the triplet loss. (A classifier of values has a loss of its own, cross-entropy.)
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class TrainingStep(nn.Module):
     ) -> Tensor:
         """The retrieval loss of a step's passes."""
         head = self.model.attribute_head
-        if isinstance(head, ValueSoftmax):
+        if isinstance(head, ValueClassifier):
             assert values is not None
             return head.loss(features[0], attributes, values)
         asked = attributes.chunk(len(features))

@@ -30,6 +30,7 @@ from agman_lib.evaluation.report import (
 from agman_lib.networks.build import build_model
 from agman_lib.networks.model import (
     NO_PARTS,
+    OWN_PARTS,
     Parts,
     RetrievalModel,
     from_description,
@@ -204,7 +205,7 @@ def initial_model(
     Raises:
         AgmanError: the starting weights cannot be had or are of another network.
     """
-    parts = Parts() if config.model == "agman" else NO_PARTS
+    parts = OWN_PARTS.get(config.model, NO_PARTS)
     asked = {f.name: getattr(config, f.name) for f in fields(Parts)}
     parts = replace(parts, **{name: on for name, on in asked.items() if on is not None})
     with torch.random.fork_rng(devices=[]):

@@ -175,3 +175,17 @@ def test_no_batch_can_be_drawn_where_no_value_has_two_images():
     alone = LabelIndex(labels([(0, 0, 0), (1, 0, 1), (2, 1, 0)]))
     with pytest.raises(AgmanError, match="no triplets can be drawn: an attribute needs a value"):
         alone.draw_batch(2, 2, 2, np.random.default_rng(0))
+
+
+def test_labels_are_drawn_by_attribute_and_then_by_image():
+    """Attribute 0 has 30 labels of value 0 and 10 of value 1, 1 has 4 labels, 2 has one value."""
+    rows = [(i, 0, int(i >= 30)) for i in range(40)] + [(i, 1, i % 2) for i in range(40, 44)]
+    rows += [(i, 2, 0) for i in range(50, 60)]
+    drawn = LabelIndex(labels(rows)).draw_labels(8000, np.random.default_rng(0))
+    table = np.column_stack([drawn.image, drawn.attribute, drawn.value])
+    assert {tuple(row) for row in table.tolist()} == set(rows[:44])
+    assert np.mean(drawn.attribute) == pytest.approx(0.5, abs=0.03)
+    of_0 = drawn.where(drawn.attribute == 0)
+    assert np.mean(of_0.value) == pytest.approx(0.25, abs=0.03)
+    counts = np.bincount(drawn.image, minlength=44)[40:44]
+    assert counts == pytest.approx(np.full(4, 1000), abs=120)

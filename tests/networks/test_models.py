@@ -12,7 +12,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.networks.attention import AttributeGuidedAttention, block_masks
 from agman_lib.networks.backbones import build_backbone
 from agman_lib.networks.build import build_model
-from agman_lib.networks.model import NETWORKS, Parts, from_description
+from agman_lib.networks.model import NETWORKS, NO_PARTS, Parts, from_description
 from agman_lib.networks.weights import load_model, save_model
 
 
@@ -144,7 +144,8 @@ def test_a_part_that_is_off_has_no_parameters():
         model = build_model("agman", 4, "resnet50", parts=parts)
         count = sum(p.numel() for p in model.parameters())
         # Swish has none of its own; pooling F in place of the projection widens what follows.
-        assert count == full if field.name == "swish" else count != full, field.name
+        same = field.name in ("swish", "fine_level")  # the latter is off in AG-MAN anyway
+        assert (count == full) == same, field.name
         assert from_description(model.description).parts == parts
         images, attributes = torch.randn(2, 3, 32, 32), torch.tensor([0, 3])
         embedding, logits = model.forward_train(images, attributes)
@@ -323,3 +324,45 @@ def test_the_softmax_network_embeds_a_photo_as_what_its_values_are(tmp_path):
         )  # fmt: skip
     with pytest.raises(AgmanError, match="needs n_values"):
         build_model("softmax", 3, "resnet18")
+
+
+def test_proxies_embed_a_photo_as_its_values_and_as_a_place(tmp_path):
+    model = shaken(build_model("proxies", 3, "resnet18", n_values=[2, 4, 3]))
+    images = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        features = model.trunk(images)
+        e = model.attribute_head.attention(features, torch.arange(3)[None]).embedding
+        assert e.norm(dim=2).allclose(torch.ones(4, 3))
+        w = model.attribute_head.proxies
+        cosines = torch.cosine_similarity(e[:, :, None], w[None, None], dim=3)
+        expected = torch.zeros(4, 3, 9 + 512)
+        for attribute, (start, end) in enumerate([(0, 2), (2, 6), (6, 9)]):
+            p = (cosines[:, attribute, start:end] / 0.1).softmax(1)
+            expected[:, attribute, start:end] = p / p.norm(dim=1, keepdim=True)
+        expected[:, :, 9:] = 0.5 * e
+        expected = functional.normalize(expected, dim=2)
+        torch.testing.assert_close(model.embed_all(images), expected)
+        assert model.embedding_size == 521
+        s = model.attention_maps(images, torch.tensor([0, 1, 2, 0]))
+    assert s.sum((1, 2)).allclose(torch.ones(4))
+    save_model(tmp_path / "proxies.safetensors", model, {"attributes": ABOUT["attributes"]})
+    again, _ = load_model(tmp_path / "proxies.safetensors")
+    with torch.no_grad():
+        assert again.embed_all(images).equal(model.embed_all(images))
+
+
+@pytest.mark.parametrize("multi_level", [False, True])
+@pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
+def test_the_fine_level_is_f2_beside_the_rest(backbone, multi_level):
+    parts = replace(NO_PARTS, fine_level=True, multi_level=multi_level)
+    model = build_model("asen_v2", 2, backbone, parts=parts).eval()
+    without = build_backbone(backbone, 2, multi_level, class_branch=False).eval()
+    without.load_state_dict(model.backbone.state_dict())
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        f2, _ = without.levels(images)
+        f = model.backbone(images)
+        torch.testing.assert_close(f[:, : without.out_channels], without(images))
+    fine = f[:, without.out_channels :].unflatten(1, (-1, 2, 2))  # (B, C2, row, column, h, w)
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert fine[:, :, row, column].equal(f2[:, :, row::2, column::2])

@@ -248,3 +248,13 @@ def test_a_step_minimises_the_loss_that_it_is_asked_for():
     entries = torch.where(attributes[:, None] == 0, z[:, :3], second)
     expected = functional.cross_entropy(entries, values)
     torch.testing.assert_close(step(images, attributes, relation, values).total, expected)
+
+    step, (images, attributes, relation, values) = small_step(network="proxies")
+    step.eval()
+    head = step.model.attribute_head
+    e = head.attention(step.model.trunk(images), attributes[:, None]).embedding[:, 0]
+    z = torch.cosine_similarity(e[:, None], head.proxies[None], dim=2) / 0.1
+    second = functional.pad(z[:, 3:], (0, 1), value=-1e9)
+    entries = torch.where(attributes[:, None] == 0, z[:, :3], second)
+    expected = functional.cross_entropy(entries, values)
+    torch.testing.assert_close(step(images, attributes, relation, values).total, expected)
