@@ -6,9 +6,8 @@ VENV := .venv
 SITE_VENV := .venv-site
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
-# Two files of tests at a time, the longest first.
-PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder \
-    tests/test_notebooks.py tests agman_lib data_prep
+# Two files of tests at a time.
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder
 # An installed PyTorch is kept, so the project's own installation does not replace it.
 INSTALL = $(if $(TORCH_INDEX),$(PIP) install torch torchvision --index-url $(TORCH_INDEX) &&) \
     $(PIP) install -e

@@ -24,6 +24,11 @@ ATTRIBUTES = (Attribute("colour", ("red", "green", "blue")), Attribute("side", (
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (50, 60, 220)}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The notebooks first: they take longest, and the other files are tested beside them."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 def shared(path: str) -> Path:
     """A file of the shared data; the test is skipped where it is absent."""
     if not (SHARED / path).exists():
