@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -26,6 +26,8 @@ def index(
     source: Annotated[Positional[str], arg(metavar="SOURCE")],
     out: str,
     batch_size: int = 64,
+    precision: Literal["float32", "float16"] = "float32",
+    approximate: bool = False,
 ) -> None:
     """Make a searchable gallery: photos embedded under every attribute of a network.
 
@@ -36,21 +38,33 @@ def index(
             names are kept.
         out: Folder to make.
         batch_size: Images at once.
+        precision: Of the embeddings that are kept; float16 halves their file, changes each score by
+            less than 0.001, and makes a search slower.
+        approximate: Also make the lists that `agman search --approximate` needs, for galleries of
+            more than about 100,000 photos. It needs faiss, which the extra faiss installs.
     """
     from agman_lib.base.devices import make_accelerator
     from agman_lib.base.folders import refuse_existing
     from agman_lib.data.dataset import PreparedDataset
+    from agman_lib.search.approximate import LEAST, need_faiss
     from agman_lib.search.gallery import Gallery
 
     refuse_existing(Path(out))
     if batch_size < 1:
         raise AgmanError("option --batch-size must be at least 1")
+    if approximate:
+        need_faiss()
     network, about = _network(model)
     network.to(make_accelerator().device)
     prepared = (Path(source) / "dataset.json").is_file()
     photos = PreparedDataset.load(source) if prepared else source
-    gallery = Gallery.build(network, about, photos, batch_size=batch_size, progress=True)
-    gallery.save(out)
+    gallery = Gallery.build(
+        network, about, photos, batch_size=batch_size, precision=precision, progress=True
+    )
+    enough = len(gallery) >= LEAST
+    if approximate and not enough:  # no reason to throw away what took long to embed
+        print(f"no lists for approximate search: they need at least {LEAST:,} photos")
+    gallery.save(out, approximate=approximate and enough)
     _say_left_out(gallery, f"; {Path(out) / 'gallery.json'} names them")
     print(f"{out}: {len(gallery)} images under {', '.join(gallery.attribute_names)}")
     print(f"next: agman search {out} {gallery.items['image'].iloc[0]} {gallery.attribute_names[0]}")
@@ -62,6 +76,7 @@ def search(
     attribute: Annotated[Positional[str], arg(metavar="ATTRIBUTE")],
     k: Annotated[int, arg(aliases=["-k"])] = 5,
     figure: str | None = None,
+    approximate: bool = False,
 ) -> None:
     """Find the images of a gallery that are nearest to a photo in an attribute.
 
@@ -72,6 +87,8 @@ def search(
         attribute: What to compare.
         k: How many.
         figure: Picture of the result to write, ending in .png.
+        approximate: Look only among the candidates that compressed lists name, for a gallery made
+            with `agman index --approximate`. Scores are exact, but a near image can be missed.
     """
     from agman_lib.base.pictures import save_picture
     from agman_lib.search.gallery import Gallery
@@ -81,17 +98,17 @@ def search(
     if figure and not (parent := Path(figure).absolute().parent).is_dir():
         raise AgmanError(f"{figure}: there is no folder {parent}; make it first")
     opened = Gallery.load(gallery)
-    found, row = opened.search(query, attribute, k), opened.row(query)
+    found, row = opened.search(query, attribute, k, approximate), opened.row(query)
     same = found["image"].equals(found["path"])
     shown = found.drop(columns="path") if same else found
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(f"photos: {opened.root}")
     if opened.items[attribute].drop(index=[] if row is None else [row]).any():
-        votes = opened.guess(query, attribute)
+        votes = opened.guess(query, attribute, approximate=approximate)
         shares = ", ".join(f"{row.value} {row.share:.0%}" for row in votes.itertuples())
         print(f"{attribute} of the nearest with a known value (a vote, not a certainty): {shares}")
     if figure:
-        save_picture(opened.figure(query, attribute, k), Path(figure))
+        save_picture(opened.figure(query, attribute, k, approximate), Path(figure))
         print(f"picture: {figure}")
 
 

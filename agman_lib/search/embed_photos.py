@@ -14,7 +14,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.data.pixels import read_photos
 from agman_lib.evaluation.embedding import each_batch
 from agman_lib.networks.model import RetrievalModel
-from agman_lib.search.files import Photos, attributes_of, list_photos
+from agman_lib.search.files import Photos, Precision, attributes_of, list_photos
 
 
 def embed_photos(
@@ -22,6 +22,7 @@ def embed_photos(
     about: dict[str, Any],
     photos: Photos,
     batch_size: int,
+    precision: Precision,
     progress: bool,
 ) -> tuple[pd.DataFrame, np.ndarray, Path, dict[str, str]]:
     """Items, embeddings (N, A, D), their folder, and what was left out, as `Gallery` holds them.
@@ -31,7 +32,8 @@ def embed_photos(
     """
     items, root, left_out = list_photos(photos, attributes_of(model, about))
     kept = np.ones(len(items), bool)
-    parts = [np.empty((0, model.n_attributes, model.embedding_size), np.float32)]
+    shape = (model.n_attributes, len(items), model.embedding_size)
+    vectors, filled = np.empty(shape, np.dtype(precision)), 0  # as in the file: see `Gallery`
 
     def take(part: slice) -> Tensor:
         rows, pixels = items.iloc[part], []
@@ -45,14 +47,17 @@ def embed_photos(
         return torch.from_numpy(np.array(pixels))
 
     def work(_: slice, images: Tensor) -> None:
-        parts.append(model.embed_all(images).float().cpu().numpy())
+        nonlocal filled
+        vectors[:, filled : filled + len(images)] = _embedded(model, images).transpose(1, 0, 2)
+        filled += len(images)
 
     model.eval()
     each_batch(model, len(items), take, work, batch_size, "embed" if progress else None)
     if not kept.any():
         why = next(iter(left_out.values()), "it holds no files")
         raise AgmanError(f"{root}: no usable photo; the first problem: {why}")
-    return items[kept].reset_index(drop=True), np.concatenate(parts), root, left_out
+    embeddings = vectors[:, :filled].transpose(1, 0, 2)
+    return items[kept].reset_index(drop=True), embeddings, root, left_out
 
 
 @torch.no_grad()
@@ -60,4 +65,9 @@ def embed_photo(model: RetrievalModel, pixels: np.ndarray) -> np.ndarray:
     """Unit embeddings (A, D) of one photo uint8 (3, H, W)."""
     device = next(model.parameters()).device
     images = model.normalize(torch.from_numpy(pixels)[None].to(device))
-    return model.embed_all(images)[0].float().cpu().numpy()
+    return _embedded(model, images)[0]
+
+
+def _embedded(model: RetrievalModel, images: Tensor) -> np.ndarray:
+    """Unit embeddings float32 (B, A, D) of normalised images."""
+    return model.embed_all(images).float().cpu().numpy()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def ranking_figure(
@@ -18,6 +21,8 @@ def ranking_figure(
         rows: (attribute, pictures, texts); the first picture is the query.
         k: how many are found at most, which gives the width.
     """
+    from matplotlib.figure import Figure  # takes a while to import
+
     figure = Figure(figsize=(1.2 * k + 1.9, 1.5 * len(rows)), layout="constrained")
     cells = figure.subplots(len(rows), k + 1, squeeze=False)
     for axes in cells.flat:

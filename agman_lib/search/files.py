@@ -1,4 +1,4 @@
-"""What a gallery is made from and kept in: photos, their pixels and embeddings, its folder.
+"""What a gallery is made from and kept in: photos, and its folder.
 
 The gallery itself, and what is in its folder: `agman_lib.search.gallery`.
 """
@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,17 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.images import decode_image, upright_rgb
 from agman_lib.networks.model import RetrievalModel, without_class_branch
 from agman_lib.networks.weights import load_model, save_model
+from agman_lib.search.approximate import InvertedLists, check_enough, write_lists
 
-FORMAT = "agman-gallery-1"
+FORMAT = "agman-gallery-2"
+BY_IMAGE = "agman-gallery-1"  # of earlier versions: embeddings (N, A, D)
+EMBEDDINGS, LISTS = "embeddings.npy", "approximate"
+CHUNK = 8192  # images whose embeddings are written at once
+REMAKE = "make the gallery again with `agman index`"
 SEVERAL = " | "  # between the names, where an image has several values of an attribute
 Photo = str | Path | bytes | Image.Image
 Photos = PreparedDataset | str | Path | Iterable[str | Path]
-REMAKE = "make the gallery again with `agman index`"
+Precision = Literal["float32", "float16"]
 
 
 # --------------------------------------------------------------------------- photos
@@ -125,12 +130,24 @@ def write_gallery(
     embeddings: np.ndarray,
     root: Path,
     left_out: dict[str, str],
+    precision: Precision,
+    approximate: bool,
 ) -> None:
-    """Write a gallery's folder, whole or not at all. Raises AgmanError where there is one."""
+    """Write a gallery's folder, whole or not at all.
+
+    Raises:
+        AgmanError: there is one; values that are not numbers; as `check_enough`.
+    """
+    if approximate:
+        check_enough(len(items))
     with whole_folder(folder) as partial:
         table = items.to_csv(index=False, lineterminator="\n")
         write_whole(partial / "items.csv", table.encode())
-        np.save(partial / "embeddings.npy", embeddings)
+        _write_embeddings(partial / EMBEDDINGS, items["image"], embeddings, np.dtype(precision))
+        if approximate:
+            stored = np.load(partial / EMBEDDINGS, mmap_mode="r")
+            write_lists(partial / LISTS, stored)
+            del stored  # Windows renames no folder in which a file is mapped
         save_model(partial / "model.safetensors", without_class_branch(model), about)
         description = {
             "format": FORMAT,
@@ -143,8 +160,34 @@ def write_gallery(
         write_json(partial / "gallery.json", description)
 
 
+def _write_embeddings(
+    file: Path, images: pd.Series, embeddings: np.ndarray, dtype: np.dtype[Any]
+) -> None:
+    """Write (N, A, D) in NumPy's format as (A, N, D), some at a time, with a look at each."""
+    n, a, d = embeddings.shape
+    with open(file, "wb") as out:
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (a, n, d)}
+        np.lib.format.write_array_header_1_0(out, header)
+        for attribute in range(a):
+            for start in range(0, n, CHUNK):
+                rows = embeddings[start : start + CHUNK, attribute]
+                if not np.isfinite(rows).all():
+                    row = start + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+                    raise AgmanError(
+                        f"image {images.iloc[row]!r}: its embedding holds values that are not "
+                        "numbers; use a network whose training did not diverge"
+                    )
+                out.write(rows.astype(dtype).tobytes())
+        out.flush()
+        os.fsync(out.fileno())
+
+
 def read_gallery(folder: Path) -> dict[str, Any]:
-    """What `write_gallery` was given, by name. Raises AgmanError, with the file and the fix."""
+    """What a `Gallery` is made of, by name; the embeddings stay in their file, mapped.
+
+    Raises:
+        AgmanError: with the file and the fix. The values of the embeddings are not read here.
+    """
     description = _read_description(folder / "gallery.json")
     model, about = load_model(folder / "model.safetensors")
     names = attributes_of(model, about)
@@ -154,26 +197,33 @@ def read_gallery(folder: Path) -> dict[str, Any]:
             f"{', '.join(names)}; {REMAKE}"
         )
     items = _read_items(folder / "items.csv", names, description["images"])
-    file = folder / "embeddings.npy"
-    try:
-        embeddings = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise AgmanError(f"{file}: missing or damaged ({error}); {REMAKE}") from None
     shape = (len(items), len(names), model.embedding_size)
-    if embeddings.shape != shape or embeddings.dtype != np.float32:
-        raise AgmanError(
-            f"{file}: holds {embeddings.dtype} {embeddings.shape}, not float32 {shape}; {REMAKE}"
-        )
-    if not np.isfinite(embeddings).all():
-        raise AgmanError(f"{file}: holds values that are not numbers; {REMAKE}")
+    by_image = description["format"] == BY_IMAGE
     return {
         "model": model,
         "about": about,
         "items": items,
-        "embeddings": embeddings,
+        "embeddings": _map_embeddings(folder / EMBEDDINGS, shape, by_image),
         "root": Path(description["image_root"]),
         "left_out": description["left_out"],
+        "lists": InvertedLists.open(folder / LISTS, shape),
     }
+
+
+def _map_embeddings(file: Path, shape: tuple[int, int, int], by_image: bool) -> np.ndarray:
+    """Embeddings (N, A, D) as a view of their file."""
+    n, a, d = shape
+    stored = (n, a, d) if by_image else (a, n, d)
+    try:
+        embeddings = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise AgmanError(f"{file}: missing or damaged ({error}); {REMAKE}") from None
+    if embeddings.shape != stored or embeddings.dtype not in (np.float32, np.float16):
+        raise AgmanError(
+            f"{file}: holds {embeddings.dtype} {embeddings.shape}, not float32 or float16 "
+            f"{stored}; {REMAKE}"
+        )
+    return embeddings if by_image else embeddings.transpose(1, 0, 2)
 
 
 def _read_description(file: Path) -> dict[str, Any]:
@@ -183,7 +233,7 @@ def _read_description(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AgmanError(f"{file}: not valid JSON ({error}); {REMAKE}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (FORMAT, BY_IMAGE):
         raise AgmanError(f"{file}: not of a gallery of this version ({FORMAT}); {REMAKE}")
     kinds = {"images": int, "attributes": list, "image_root": str, "left_out": dict}
     wrong = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
