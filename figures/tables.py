@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from agman_lib.benchmark.report import duration, three_digits
 from agman_lib.course import results
 from agman_lib.evaluation.statistics import seed_interval
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "RESULTS.md", "docs/experiment.md")
+PAGES = ("README.md", "RESULTS.md", "docs/experiment.md", "docs/command_line.md")
 
 
 def comparison(name: str) -> list[str]:
@@ -184,6 +185,38 @@ def backbone_cost(name: str) -> list[str]:
     return lines
 
 
+def benchmark(name: str) -> list[str]:
+    """What the library costs beside the straightforward way: the rows that have both."""
+    lines = ["| section | what | beside | size | × as fast [quartiles] | time | memory |"]
+    lines.append("|---|---|---|---:|---:|---:|---:|")
+    for row in results(name)["rows"]:
+        if row["faster"] is None:
+            continue
+        ratio = three_digits(row["faster"])
+        spread = f"[{three_digits(row['low'])}, {three_digits(row['high'])}]"
+        size = "" if row["size"] is None else f"{row['size']:,}"
+        memory = "" if row["memory"] is None else f"{row['memory'] / 1e6:,.1f} MB"
+        cells = [row["section"], row["what"], row["beside"], size, f"{ratio} {spread}"]
+        lines.append("| " + " | ".join([*cells, duration(row["seconds"]), memory]) + " |")
+    return lines
+
+
+def large_gallery(name: str) -> list[str]:
+    """Exact and approximate search by the gallery's size, with the noise of real neighbours."""
+    lines = [
+        "| photos | exact search | approximate search | of the ten nearest, found |"
+        " lists made in |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for row in results(name)["approximate"]:
+        if row["noise"] == "neighbours":
+            times = [f"{row[f'{how}, ms CPU']:.1f} ms" for how in ("exact", "approximate")]
+            cells = [f"{row['items']:,}", *times, f"{100 * row['recall@10']:.1f} %"]
+            cells.append(f"{row['build the lists, s CPU']:.0f} s")
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
 def _half(value: float | None) -> str:
     return "" if value is None else f" ± {value:.1f}"
 
@@ -205,6 +238,8 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "feature-gap": (feature_gap, "feature_gap_pretrained"),
     "branch-loss": (branch_loss, "branch_loss"),
     "backbone-cost": (backbone_cost, "backbone_cost"),
+    "benchmark": (benchmark, "benchmark"),
+    "large-gallery": (large_gallery, "large_gallery"),
 }
 """Of each mark: what makes its table, and the file of `agman_lib/assets` that it is made from."""
 
