@@ -116,12 +116,17 @@ class Pixels:
         # A loader process opens the map itself; pickled, the map would be copied whole.
         return {k: v for k, v in self.__dict__.items() if k != "_cached"}
 
-    def take(self, images: np.ndarray) -> Tensor:
-        """uint8 (n, 3, size, size) of these image indices."""
+    def take(self, images: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
+        """uint8 (n, 3, size, size) of these image indices, mirrored where asked for, bool (n,)."""
         if self._cached is not None:
-            return torch.from_numpy(self._cached[np.asarray(images)])
-        paths = [self.dataset.paths[image] for image in images]
-        return torch.from_numpy(_read_all(paths, self.size, self.fit))
+            taken = torch.from_numpy(self._cached[np.asarray(images)])
+        else:
+            paths = [self.dataset.paths[image] for image in images]
+            taken = torch.from_numpy(_read_all(paths, self.size, self.fit))
+        if mirrored is not None:
+            rows = torch.from_numpy(mirrored)
+            taken[rows] = taken[rows].flip(3)
+        return taken
 
     def boxes(self, image: int, attribute: int) -> np.ndarray:
         """True regions (R, 4) of an image as `take` shows it, x0, y0, x1, y1; R may be 0."""

@@ -104,10 +104,7 @@ class EpochBatches(Dataset):
             relation = torch.from_numpy(self.index.relation(batch))
             values = torch.from_numpy(batch.value)
             flip = rng.random(len(image)) < 0.5
-        pixels = self.pixels.take(image)
-        if self.config.flip:
-            mirrored = torch.from_numpy(flip)
-            pixels[mirrored] = pixels[mirrored].flip(3)
+        pixels = self.pixels.take(image, flip if self.config.flip else None)
         classes = None if self.classes is None else torch.from_numpy(self.classes[image])
         return Batch(pixels, torch.from_numpy(attribute), relation, values, classes)
 

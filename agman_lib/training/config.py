@@ -52,7 +52,7 @@ class TrainConfig:
     those of the others are downloaded once), or a file."""
     freeze_trunk: bool = False
     """Train the head alone. The maps of the stages up to stride 16 are computed once and kept in
-    the prepared folder's cache (needs --no-flip)."""
+    the prepared folder's cache; with --flip, those of the mirrored photos, too."""
     class_branch: bool | None = None
     """AG-MAN's same-attribute classification, on or off (an ablation of agman, or a step from
     asen_v2 towards it); None, here and below, is the network's own."""
@@ -176,10 +176,6 @@ class TrainConfig:
             which = f"--model {self.model}" if classifier else "--loss contrast"
             raise AgmanError(
                 f"{which} needs --sampler batch or labels, since it is no loss of single triplets"
-            )
-        if self.freeze_trunk and self.flip:
-            raise AgmanError(
-                "--freeze-trunk keeps the maps of each photo as it is, not mirrored; add --no-flip"
             )
         if not self.temperature > 0 or self.branch_weight < 0:
             raise AgmanError("--temperature must be above 0 and --branch-weight at least 0")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from agman_lib.base.errors import AgmanError
 from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.pixels import Pixels
 from agman_lib.evaluation.embedding import embed
@@ -77,6 +76,26 @@ def test_the_levels_belong_to_the_weights_and_the_photos(frozen):
     assert not other.equal(taken)
 
 
-def test_mirrored_photos_have_other_maps(frozen):
-    with pytest.raises(AgmanError, match="add --no-flip"):
-        train(frozen.changed(flip=True))
+def test_mirrored_photos_have_maps_of_their_own(frozen):
+    """Beside those of the photos as they are, whose cache stays when the other is made."""
+    dataset = PreparedDataset.load(frozen.data)
+    pixels, backbone = Pixels(dataset, 32), build_backbone("resnet18").eval()
+    plain = FrozenLevels(pixels, backbone).take(np.array([3, 1, 0]))
+    both = FrozenLevels(pixels, backbone, mirrored=True)
+    taken = both.take(np.array([3, 1, 0]), np.array([True, False, True]))
+    assert both.take(np.array([3, 1, 0])).equal(plain)
+    assert taken[1].equal(plain[1])
+    with torch.no_grad():
+        images = pixels.take(np.array([3, 0])).flip(3)
+        expected = backbone.pack(*backbone.levels(backbone.normalize(images))).half()
+    assert taken[[0, 2]].equal(expected)
+    assert not taken[0].equal(plain[0])
+    assert len(list((dataset.folder / "cache").glob("*levels-*.npy"))) == 2
+
+
+def test_a_frozen_trunk_is_trained_with_mirrored_photos(frozen):
+    straight, mirrored = train(frozen), train(frozen.changed(out=f"{frozen.out}-2", flip=True))
+    heads = [run.model("last").attribute_head.project.weight for run in (straight, mirrored)]
+    assert not heads[0].equal(heads[1])
+    again = train(frozen.changed(out=f"{frozen.out}-3", flip=True))
+    assert again.model("last").attribute_head.project.weight.equal(heads[1])
