@@ -12,7 +12,7 @@ import pytest
 from agman_lib.base.errors import AgmanError
 from agman_lib.benchmark import SECTIONS, Report, Row, Setting, run_benchmark, side_by_side
 from agman_lib.benchmark.straightforward import PublishedSampler
-from agman_lib.benchmark.timing import compared, peak_of_arrays, peak_of_tensors
+from agman_lib.benchmark.timing import compared, on_cores, peak_of_arrays, peak_of_tensors
 from agman_lib.cli.benchmark import Section
 from agman_lib.cli.commands import main
 from agman_lib.data.dataset import Labels
@@ -28,11 +28,9 @@ def ratios(section: str, size: int | None = None) -> dict[tuple[str, str], float
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """As the numbers below were chosen for."""
-    from agman_lib.base.devices import repeatable
-
-    with repeatable(1, False):
+def one_core():
+    """As the command measures; with more, what runs beside the tests would slow one side alone."""
+    with on_cores(1):
         yield
 
 
