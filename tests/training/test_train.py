@@ -17,6 +17,7 @@ from conftest import ROOT, make_squares
 from agman_lib import course
 from agman_lib.base.errors import AgmanError
 from agman_lib.cli.commands import main
+from agman_lib.search.gallery import Gallery
 from agman_lib.training.batches import EpochBatches
 from agman_lib.training.config import TrainConfig
 from agman_lib.training.loop import train
@@ -96,6 +97,31 @@ def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path, cap
     assert seen[0]["valid"].notna().sum() == 1
     assert metrics(watched) == metrics(finished)
     assert capsys.readouterr().out.count(", classification ") == 2  # a line an epoch
+
+
+def test_proxies_are_trained_resumed_exported_and_searched_as_any_other_network(tiny, tmp_path):
+    with pytest.raises(AgmanError, match="--model proxies needs --sampler batch or labels"):
+        train(tiny.changed(model="proxies"))
+    straight = tiny.changed(model="proxies", sampler="labels")
+    broken = straight.changed(out=str(tmp_path / "broken"))
+    run_in_child(straight)
+
+    def stop(_: pd.DataFrame) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, after_epoch=stop)
+    train(broken, resume=True)
+    assert_same_run(straight, broken)
+    report = json.loads((Path(straight.out) / "report.json").read_text())
+    assert report["images_seen"] == 2 * 4 * 12
+    exported = str(tmp_path / "proxies.safetensors")
+    assert main(["export", straight.out, exported]) == 0
+    assert main(["index", exported, straight.data, "--out", str(tmp_path / "gallery")]) == 0
+    gallery = Gallery.load(tmp_path / "gallery")
+    found = gallery.search(0, gallery.attribute_names[0], 3)
+    assert len(found) == 3
+    assert found["score"].between(-1, 1).all()
 
 
 def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
