@@ -189,15 +189,6 @@ def main() -> None:
                 print(row, flush=True)
                 for file in place.rglob("*.npy"):
                     file.unlink()
-    settings = {
-        "lists": "round(sqrt(items))",
-        "images a list is learned from": approximate.TRAINING_A_LIST,
-        "rounds of k-means": approximate.ROUNDS,
-        "principal components": approximate.DIMENSIONS,
-        "bytes of a compressed embedding": approximate.BYTES,
-        "lists looked through": approximate.LISTS_LOOKED_THROUGH,
-        "candidates ranked again": approximate.CANDIDATES,
-    }
     write_json(OUT, {
         "command": "python figures/large_gallery.py",
         "date": datetime.date.today().isoformat(),
@@ -213,7 +204,7 @@ def main() -> None:
         "attribute": ATTRIBUTE,
         "dimensions": real.shape[1],
         "queries": QUERIES,
-        "settings": settings,
+        "settings": {"lists": "round(sqrt(items))"} | approximate.SETTINGS,
         "exact": exact,
         "approximate": rows,
     })  # fmt: skip

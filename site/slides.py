@@ -10,6 +10,7 @@ import importlib.util
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,6 +24,7 @@ def decks() -> list[Path]:
     return sorted(DECKS.glob("*.md"))
 
 
+@cache
 def figures(notebook: Path) -> list[str]:
     """The ``<img …>`` of each figure among a notebook's committed outputs, in order."""
     found = []

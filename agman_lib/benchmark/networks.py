@@ -122,7 +122,7 @@ def step(setting: Setting) -> list[Row]:
     cpu = [("resnet18", 96), ("efficientnet_lite0", 96)]
     sizes = [("resnet18", 64)] if setting.quick else cpu
     for backbone, size in [("resnet50", 224)] if setting.gpu and not setting.quick else sizes:
-        beside = f"{backbone}, {size} px: three passes, float32, NCHW"
+        beside = f"{backbone}, {size} px: {STRAIGHTFORWARD}"
         calls = {beside: _step(setting, backbone, size, ())}
         on: tuple[str, ...] = ()
         left_out = []

@@ -85,13 +85,17 @@ class LabelIndex:
         a, b = self.values_of(one, attribute), self.values_of(other, attribute)
         return ((a[:, :, None] == b[:, None, :]) & (a >= 0)[:, :, None]).any(axis=(1, 2))
 
-    def draw_groups(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n usable groups: the attribute uniform, then the value uniform."""
+    def check_usable(self) -> None:
+        """Raise AgmanError where no triplet can be drawn."""
         if not len(self.usable):
             raise AgmanError(
                 "no triplets can be drawn: an attribute needs a value with two training images "
                 "or more, and an image with another value"
             )
+
+    def draw_groups(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n usable groups: the attribute uniform, then the value uniform."""
+        self.check_usable()
         attributes, start, count = np.unique(
             self.usable[:, 0], return_index=True, return_counts=True
         )
@@ -182,10 +186,8 @@ class LabelIndex:
             n_values: P, values of each (fewer where it has fewer).
             n_images: K, images of each value (fewer where it has fewer).
         """
-        attributes = np.unique(self.usable[:, 0]) if len(self.usable) else np.zeros(0, int)
-        if not len(attributes):
-            self.draw_groups(1, rng)  # raises
-        rows = []
+        self.check_usable()
+        attributes, rows = np.unique(self.usable[:, 0]), []
         for a in rng.choice(attributes, n_attributes, replace=n_attributes > len(attributes)):
             block = np.flatnonzero(self._groups[:, 0] == a)
             for group in rng.permutation(block)[:n_values]:
@@ -196,7 +198,7 @@ class LabelIndex:
 
     def draw_labels(self, n: int, rng: np.random.Generator) -> Labels:
         """n labels: the attribute uniform, then the image uniform among those labelled for it."""
-        self.draw_groups(1, rng)  # raises where nothing can be told apart
+        self.check_usable()
         first, last = np.unique(self._first[self._group_of]), np.unique(self._last[self._group_of])
         a = rng.integers(len(first), size=n)
         return self.labels.where(first[a] + rng.integers(last[a] - first[a]))

@@ -101,17 +101,16 @@ class RetrievalModel(nn.Module):
         self.attribute_head: (
             AttributeGuidedAttention | ASENAttention | MaskHead | ValueSoftmax | ProxyAttention
         )
-        self.n_values = None
-        if name in CLASSIFIERS:
-            if n_values is None or len(n_values) != n_attributes:
-                raise AgmanError(f"network {name!r} needs n_values, one number an attribute")
-            self.n_values = [int(n) for n in n_values]
+        values = [int(n) for n in n_values or ()] if name in CLASSIFIERS else []
+        if name in CLASSIFIERS and len(values) != n_attributes:
+            raise AgmanError(f"network {name!r} needs n_values, one number an attribute")
+        self.n_values = values or None
         if name in ("triplet", "csn"):
             self.attribute_head = MaskHead(channels, n_attributes, masks=name == "csn")
         elif name == "asen":
             self.attribute_head = ASENAttention(channels, n_attributes)
         elif name == "softmax":
-            self.attribute_head = ValueSoftmax(channels, self.n_values or [])
+            self.attribute_head = ValueSoftmax(channels, values)
         else:
             attention = AttributeGuidedAttention(
                 channels,
@@ -123,9 +122,7 @@ class RetrievalModel(nn.Module):
                 scalars=parts.scalars,
             )
             proxies = name == "proxies"
-            self.attribute_head = (
-                ProxyAttention(attention, self.n_values or []) if proxies else attention
-            )
+            self.attribute_head = ProxyAttention(attention, values) if proxies else attention
         self.embedding_size = self.attribute_head.out_features
 
     @property

@@ -26,6 +26,15 @@ ROUNDS = 10  # of k-means
 CHUNK = 16_384  # images that are compressed at once
 LISTS_LOOKED_THROUGH = 32
 CANDIDATES = 200
+SETTINGS = {
+    "images a list is learned from": TRAINING_A_LIST,
+    "rounds of k-means": ROUNDS,
+    "principal components": DIMENSIONS,
+    "bytes of a compressed embedding": BYTES,
+    "lists looked through": LISTS_LOOKED_THROUGH,
+    "candidates ranked again": CANDIDATES,
+}
+"""What a measurement depends on, by names for people."""
 
 
 def check_enough(n_images: int) -> None:

@@ -93,10 +93,10 @@ class EpochBatches(Dataset):
         else:
             assert self.index is not None
             rng = np.random.default_rng([self.config.seed, self.epoch, step, self.rank])
-            groups = self.config.batch_groups // self.processes
             if self.config.sampler == "labels":
                 batch = self.index.draw_labels(3 * self.config.batch_size // self.processes, rng)
             else:
+                groups = self.config.batch_groups // self.processes
                 batch = self.index.draw_batch(
                     groups, self.config.values_per_attribute, self.config.images_per_value, rng
                 )

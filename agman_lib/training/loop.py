@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -132,7 +131,7 @@ class _Training:
             listed_triplets(self.dataset, "valid")
             return
         self.index = LabelIndex(self.dataset.split_labels("train"))
-        self.index.draw_groups(1, np.random.default_rng(0))
+        self.index.check_usable()
         for role in ("query", "candidate"):
             self.dataset.split_labels("valid", role, evaluated=True)
         if self.main and len(self.index.skipped):

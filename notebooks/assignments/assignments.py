@@ -127,7 +127,8 @@ def grade(
     submissions = sorted(folder.glob("*.ipynb"))
     if not submissions:
         raise SystemExit(f"{folder}: no notebook (*.ipynb) is there")
-    by_hand = [q for q, points in questions(source).items() if points is None]
+    asked = questions(source)
+    by_hand = [q for q, points in asked.items() if points is None]
     marks = folder / "marks.csv"
     before = {row["notebook"]: row for row in _read(marks)}
     rows = []
@@ -140,7 +141,7 @@ def grade(
                 both = _make_variant(source, variant, work) if seed else make(source, work)
                 autograders[variant] = both[1]
             autograder = autograders[variant]
-            row, feedback = grade_one(submission, autograder, questions(source), seconds)
+            row, feedback = grade_one(submission, autograder, asked, seconds)
             for question in by_hand:
                 row[question] = before.get(submission.name, {}).get(question, "")
             (folder / "feedback").mkdir(exist_ok=True)

@@ -375,14 +375,7 @@ def test_what_was_measured_is_what_the_documents_say():
         if noise == "neighbours"
     ]
     assert f"{100 * rows[1_000_000, 'isotropic']['recall@10']:.1f} % are found" in section
-    used = {
-        "images a list is learned from": approximate.TRAINING_A_LIST,
-        "rounds of k-means": approximate.ROUNDS,
-        "principal components": approximate.DIMENSIONS,
-        "bytes of a compressed embedding": approximate.BYTES,
-        "lists looked through": approximate.LISTS_LOOKED_THROUGH,
-        "candidates ranked again": approximate.CANDIDATES,
-    }
+    used = approximate.SETTINGS
     assert {name: measured["settings"][name] for name in used} == used
     assert f"the {approximate.LISTS_LOOKED_THROUGH} lists nearest" in section
     assert re.search(rf"takes the {approximate.CANDIDATES}\s+photos", section)
