@@ -19,9 +19,10 @@ class ResNet(MultiLevelBackbone):
     """torchvision's ResNet-18, 34 and 50: the published backbone."""
 
     to_stride_8, to_stride_16, rest = ("stem", "layer1", "layer2"), ("layer3",), ("layer4",)
+    to_stride_32 = rest
     offset = 0.0  # not 7.5, the middle of 16 pixels: each layer with stride 2 is centred at 2 i
 
-    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
+    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int, int]:
         import torchvision  # takes as long to import as PyTorch
 
         resnet = torchvision.models.get_model(name, weights=None)
@@ -30,7 +31,7 @@ class ResNet(MultiLevelBackbone):
         if with_rest:
             self.layer4 = resnet.layer4
         c4 = resnet.fc.in_features
-        return c4 // 4, c4 // 2, c4
+        return c4 // 4, c4 // 2, c4, c4
 
     def _translated(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return _renamed(state, {"conv1": "stem.0", "bn1": "stem.1"})
@@ -46,13 +47,14 @@ class EfficientNetLite0(MultiLevelBackbone):
 
     to_stride_8 = ("stem", "stage1", "stage2", "stage3")
     to_stride_16, rest = ("stage4", "stage5"), ("stage6", "stage7", "conv_head")
+    to_stride_32 = ("stage6", "stage7")
     mean = deviation = (0.5, 0.5, 0.5)
     # TensorFlow pads at the right and below, so that a layer with stride 2 is centred at 2 i + 1,
     # and F at 16 i + 15. But ImageNet's weights lean to the left and up. This is measured with
     # them; a network that is trained from random weights begins at 15.
     offset = 10.7
 
-    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
+    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int, int]:
         try:
             import timm
         except ImportError:
@@ -67,7 +69,7 @@ class EfficientNetLite0(MultiLevelBackbone):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.1
-        return 40, 112, 1280
+        return 40, 112, 320, 1280
 
     def _make_pool(self) -> nn.Module:
         return _MaxPoolSame()
@@ -90,9 +92,10 @@ class ConvNeXt(MultiLevelBackbone):
     """torchvision's ConvNeXt-T, without the stochastic depth of its training for ImageNet."""
 
     to_stride_8, to_stride_16, rest = ("stem", "stage1", "stage2"), ("stage3",), ("stage4",)
+    to_stride_32 = rest
     offset = 7.5  # non-overlapping patches: the middle of 16 pixels
 
-    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
+    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int, int]:
         import torchvision
 
         f = torchvision.models.get_model(name, weights=None, stochastic_depth_prob=0.0).features
@@ -100,7 +103,7 @@ class ConvNeXt(MultiLevelBackbone):
         self.stage2, self.stage3 = nn.Sequential(f[2], f[3]), nn.Sequential(f[4], f[5])
         if with_rest:
             self.stage4 = nn.Sequential(f[6], f[7])
-        return 192, 384, 768
+        return 192, 384, 768, 768
 
     def _make_pool(self) -> nn.Module:
         return nn.MaxPool2d(2)
@@ -127,15 +130,17 @@ def build_backbone(
     multi_level: bool = True,
     class_branch: bool = True,
     fine_level: bool = False,
+    coarse_level: bool = False,
 ) -> MultiLevelBackbone:
     """A backbone by its name in `BACKBONES`, with random weights; arguments as the class's.
 
     Raises:
-        AgmanError: no such backbone.
+        AgmanError: no such backbone; the class branch and the coarse level together.
     """
     if name not in BACKBONES:
         raise unknown("backbone", name, BACKBONES)
-    return BACKBONES[name](name, n_attributes, multi_level, class_branch, fine_level)
+    parts = multi_level, class_branch, fine_level, coarse_level
+    return BACKBONES[name](name, n_attributes, *parts)
 
 
 def _renamed(state: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:

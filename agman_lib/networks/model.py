@@ -31,7 +31,8 @@ from agman_lib.networks.value_softmax import ProxyAttention, ValueSoftmax
 class Parts:
     """AG-MAN's parts, each of which can be switched off; all off is ASENet_V2.
 
-    ``fine_level`` is no part of AG-MAN: it is F2 beside F3, without the pooling.
+    ``fine_level`` and ``coarse_level`` are no parts of AG-MAN: F2 beside F3, without the pooling,
+    and F4.
     """
 
     class_branch: bool = True
@@ -42,6 +43,7 @@ class Parts:
     projected_values: bool = True
     scalars: bool = True
     fine_level: bool = False
+    coarse_level: bool = False
 
 
 NO_PARTS = Parts(**{f.name: False for f in fields(Parts)})
@@ -95,7 +97,12 @@ class RetrievalModel(nn.Module):
         self.name, self.n_attributes, self.parts = name, n_attributes, parts
         self.backbone_name = backbone
         self.backbone = build_backbone(
-            backbone, n_attributes, parts.multi_level, parts.class_branch, parts.fine_level
+            backbone,
+            n_attributes,
+            parts.multi_level,
+            parts.class_branch,
+            parts.fine_level,
+            parts.coarse_level,
         )
         channels = self.backbone.out_channels
         self.attribute_head: (

@@ -45,6 +45,9 @@ class MultiLevelBackbone(nn.Module):
             image is labelled for (paper: same-attribute classification).
         fine_level: put F2 itself beside the rest of F, the four positions of F2 that lie in one of
             F3 as channels (not in the paper).
+        coarse_level: put F4, the map of the last stages, beside the rest of F, each position
+            repeated for the four of F3 that lie in it (not in the paper). The last stages are then
+            part of the trunk, so it excludes the class branch, which trains them for its own end.
 
     A part that is off has no parameters. ``out_channels`` is the width of F, ``c3`` that of F3.
     """
@@ -53,6 +56,8 @@ class MultiLevelBackbone(nn.Module):
     """The stages, by name, that lead from images to F2; then those to F3, and the rest."""
     to_stride_16: tuple[str, ...]
     rest: tuple[str, ...]
+    to_stride_32: tuple[str, ...]
+    """The first of the rest: those that lead to F4."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     """Of red, green and blue, 0 to 1, in the input that the weights were trained with."""
     deviation: tuple[float, float, float] = IMAGENET_STD
@@ -70,21 +75,30 @@ class MultiLevelBackbone(nn.Module):
         multi_level: bool = True,
         class_branch: bool = True,
         fine_level: bool = False,
+        coarse_level: bool = False,
     ) -> None:
         super().__init__()
-        self.c2, self.c3, c4 = self._make_stages(name, class_branch)
-        self.fine_level = fine_level
-        self.out_channels = self.c3 * (1 + multi_level) + 4 * self.c2 * fine_level
+        if class_branch and coarse_level:
+            raise AgmanError(
+                "the class branch and the coarse level both use the last stages: switch one off"
+            )
+        self.c2, self.c3, self.c4, last = self._make_stages(name, class_branch or coarse_level)
+        if coarse_level:
+            for stage in set(self.rest) - set(self.to_stride_32):
+                delattr(self, stage)
+        self.fine_level, self.coarse_level = fine_level, coarse_level
+        self.out_channels = self.c3 * (1 + multi_level)
+        self.out_channels += 4 * self.c2 * fine_level + self.c4 * coarse_level
         self.low_level = None
         self.low_level_pool = self._make_pool()
         if multi_level:
             self.low_level = init_conv(nn.Conv2d(self.c2, self.c3, 1))
         self.attribute_classifier = None
         if class_branch:
-            self.attribute_classifier = nn.Linear(c4, n_attributes)
+            self.attribute_classifier = nn.Linear(last, n_attributes)
 
-    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int]:
-        """Make the modules that the stages name, and return the channels of F2, F3 and the rest."""
+    def _make_stages(self, name: str, with_rest: bool) -> tuple[int, int, int, int]:
+        """Make the modules that the stages name; return the channels of F2, F3, F4, the rest."""
         raise NotImplementedError
 
     def _make_pool(self) -> nn.Module:
@@ -114,10 +128,17 @@ class MultiLevelBackbone(nn.Module):
         """``F`` (B, out_channels, H/16, W/16) and ``X`` (B, C3, H/16, W/16) of (B, 3, H, W)."""
         return self.combine(*self.levels(images))
 
-    def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def trunk_stages(self) -> tuple[str, ...]:
+        """The stages that retrieval runs, by name: what a frozen trunk freezes."""
+        coarse = self.to_stride_32 if self.coarse_level else ()
+        return (*self.to_stride_8, *self.to_stride_16, *coarse)
+
+    def levels(self, images: Tensor) -> tuple[Tensor, ...]:
         """``F2`` (B, C2, H/8, W/8) and ``F3`` (B, C3, H/16, W/16) of images (B, 3, H, W).
 
-        What `pack` made of them may stand in for images.
+        With the coarse level ``F4`` (B, C4, H/32, W/32), too. What `pack` made of them may stand in
+        for images.
         """
         if images.ndim == 2:
             return self.unpack(images)
@@ -127,22 +148,28 @@ class MultiLevelBackbone(nn.Module):
                 f"not {tuple(images.shape)}"
             )
         f2 = self.run(self.to_stride_8, images)
-        return f2, self.run(self.to_stride_16, f2)
+        f3 = self.run(self.to_stride_16, f2)
+        return (f2, f3, self.run(self.to_stride_32, f3)) if self.coarse_level else (f2, f3)
 
-    def pack(self, f2: Tensor, f3: Tensor) -> Tensor:
+    def level_shapes(self, size: int) -> list[tuple[int, int, int]]:
+        """Channels, height and width of each of the `levels` of square images, size in pixels."""
+        widths = (self.c2, self.c3, self.c4) if self.coarse_level else (self.c2, self.c3)
+        return [(c, size // s, size // s) for c, s in zip(widths, (8, 16, 32), strict=False)]
+
+    def pack(self, *levels: Tensor) -> Tensor:
         """The `levels` of square images as rows (B, n), to be kept."""
-        return torch.cat([f2.flatten(1), f3.flatten(1)], dim=1)
+        return torch.cat([level.flatten(1) for level in levels], dim=1)
 
-    def unpack(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+    def unpack(self, packed: Tensor) -> tuple[Tensor, ...]:
         """The levels that `pack` has packed."""
-        side = math.isqrt(packed.shape[1] // (4 * self.c2 + self.c3))
-        f2, f3 = packed.split([4 * self.c2 * side**2, self.c3 * side**2], dim=1)
-        f2 = f2.reshape(-1, self.c2, 2 * side, 2 * side)
-        return f2, f3.reshape(-1, self.c3, side, side)
+        smallest = sum(math.prod(shape) for shape in self.level_shapes(32))
+        shapes = self.level_shapes(32 * math.isqrt(packed.shape[1] // smallest))
+        parts = packed.split([math.prod(shape) for shape in shapes], dim=1)
+        return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
 
     def freeze(self) -> None:
-        """Let no training change the stages that lead to F2 and F3."""
-        for stage in (*self.to_stride_8, *self.to_stride_16):
+        """Let no training change the stages that lead to the levels."""
+        for stage in self.trunk_stages:
             getattr(self, stage).requires_grad_(False)
 
     def digest(self, stages: tuple[str, ...]) -> str:
@@ -153,14 +180,16 @@ class MultiLevelBackbone(nn.Module):
                 found.update(f"{stage}.{name}".encode() + value.cpu().numpy().tobytes())
         return found.hexdigest()[:16]
 
-    def combine(self, f2: Tensor, f3: Tensor) -> tuple[Tensor, Tensor]:
-        """``F`` and ``X``, as `stages` gives them, of the two `levels`."""
+    def combine(self, f2: Tensor, f3: Tensor, f4: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``F`` and ``X``, as `stages` gives them, of the `levels`."""
         f, x = [f3], f3
         if self.low_level is not None:
             x = f3 + self.low_level(self.low_level_pool(f2))
             f.append(x)
         if self.fine_level:
             f.append(functional.pixel_unshuffle(f2, 2))
+        if f4 is not None:
+            f.append(f4.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
         return torch.cat(f, dim=1) if len(f) > 1 else f3, x
 
     def forward(self, images: Tensor) -> Tensor:

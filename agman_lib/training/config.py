@@ -70,6 +70,8 @@ class TrainConfig:
     """AG-MAN's learned scalars w, w1, w2."""
     fine_level: bool | None = None
     """F2 beside F3, its four positions in one of F3 as channels (not AG-MAN's)."""
+    coarse_level: bool | None = None
+    """F4 beside F3, each position repeated for the four of F3 that lie in it (not AG-MAN's)."""
 
     image_size: int = 224
     """Pixels, a multiple of 32."""

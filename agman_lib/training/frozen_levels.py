@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,9 +29,10 @@ class FrozenLevels(Pixels):
     ) -> None:
         super().__init__(pixels.dataset, pixels.size, pixels.fit)
         self.mirrored = mirrored
-        cells, n = (pixels.size // 16) ** 2, len(pixels.dataset.paths)
-        shape = (n * (1 + mirrored), cells * (4 * backbone.c2 + backbone.c3))
-        digest = backbone.digest((*backbone.to_stride_8, *backbone.to_stride_16))
+        n = len(pixels.dataset.paths)
+        width = sum(math.prod(s) for s in backbone.level_shapes(pixels.size))
+        shape = (n * (1 + mirrored), width)
+        digest = backbone.digest(backbone.trunk_stages)
         what = f"{'mirrored-' * mirrored}levels-{digest}-{pixels.size}-{pixels.fit}"
 
         @torch.no_grad()

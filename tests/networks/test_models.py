@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from agman_lib.base.errors import AgmanError
 from agman_lib.networks.attention import AttributeGuidedAttention, block_masks
-from agman_lib.networks.backbones import build_backbone
+from agman_lib.networks.backbones import BACKBONES, build_backbone
 from agman_lib.networks.build import build_model
 from agman_lib.networks.model import NETWORKS, NO_PARTS, Parts, from_description
 from agman_lib.networks.weights import load_model, save_model
@@ -144,7 +144,7 @@ def test_a_part_that_is_off_has_no_parameters():
         model = build_model("agman", 4, "resnet50", parts=parts)
         count = sum(p.numel() for p in model.parameters())
         # Swish has none of its own; pooling F in place of the projection widens what follows.
-        same = field.name in ("swish", "fine_level")  # the latter is off in AG-MAN anyway
+        same = field.name in ("swish", "fine_level", "coarse_level")  # the levels are off anyway
         assert (count == full) == same, field.name
         assert from_description(model.description).parts == parts
         images, attributes = torch.randn(2, 3, 32, 32), torch.tensor([0, 3])
@@ -366,3 +366,26 @@ def test_the_fine_level_is_f2_beside_the_rest(backbone, multi_level):
     fine = f[:, without.out_channels :].unflatten(1, (-1, 2, 2))  # (B, C2, row, column, h, w)
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
         assert fine[:, :, row, column].equal(f2[:, :, row::2, column::2])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_coarse_level_is_the_last_stages_map_beside_the_rest(backbone):
+    parts = replace(NO_PARTS, coarse_level=True)
+    model = build_model("asen_v2", 2, backbone, parts=parts).eval()
+    classifier = build_backbone(backbone, 2, multi_level=False).eval()
+    own = model.backbone.state_dict()
+    classifier.load_state_dict(classifier.state_dict() | own)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        f3, x = classifier.stages(images)
+        for stage in classifier.rest:
+            if stage != "conv_head":  # of EfficientNet: it only widens
+                x = classifier.run((stage,), x)
+        f = model.backbone(images)
+    assert f[:, : f3.shape[1]].equal(f3)
+    coarse = f[:, f3.shape[1] :]
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        assert coarse[:, :, row::2, column::2].equal(x)
+    assert not any(name.startswith("conv_head") for name in own)
+    with pytest.raises(AgmanError, match="switch one off"):
+        build_model("agman", 2, backbone, parts=replace(Parts(), coarse_level=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import numpy as np
@@ -28,23 +29,30 @@ def frozen(tiny, squares_folder, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
-def test_packed_levels_are_the_levels(name):
-    backbone, images = build_backbone(name).eval(), torch.rand(2, 3, 96, 96)
+def test_packed_levels_are_the_levels(name, coarse):
+    parts = {"class_branch": not coarse, "coarse_level": coarse}
+    backbone, images = build_backbone(name, **parts).eval(), torch.rand(2, 3, 96, 96)
     with torch.no_grad():
-        f2, f3 = backbone.levels(images)
-        packed = backbone.pack(f2, f3)
+        levels = backbone.levels(images)
+        assert len(levels) == 2 + coarse
+        packed = backbone.pack(*levels)
+        assert packed.shape[1] == sum(math.prod(s) for s in backbone.level_shapes(96))
         again = backbone.levels(backbone.normalize(packed))
-        assert all(a.equal(b) for a, b in zip(again, (f2, f3), strict=True))
+        assert all(a.equal(b) for a, b in zip(again, levels, strict=True))
         assert backbone(packed).equal(backbone(images))
 
 
-def test_only_the_head_is_trained_and_what_is_kept_gives_the_same_ranking(frozen):
+@pytest.mark.parametrize("coarse", [False, True])
+def test_only_the_head_is_trained_and_what_is_kept_gives_the_same_ranking(frozen, coarse):
+    if coarse:
+        frozen = frozen.changed(coarse_level=True, class_branch=False)
     run = train(frozen)
     dataset = PreparedDataset.load(frozen.data)
     start, model = initial_model(frozen, dataset).state_dict(), run.model("last")
     backbone = model.backbone
-    trunk = tuple(f"backbone.{s}." for s in (*backbone.to_stride_8, *backbone.to_stride_16))
+    trunk = tuple(f"backbone.{s}." for s in backbone.trunk_stages)
     for name, value in model.state_dict().items():
         if name.startswith(trunk):
             assert value.equal(start[name]), name
