@@ -179,6 +179,25 @@ def prepare_own_photos(
     print(own_photos.summary(report))
 
 
+def prepare_subset(
+    source: Source, out: str, label_share: float = 1.0, held_out: float = 0.0, seed: int = 0
+) -> None:
+    """A prepared folder with fewer training labels, or with values that training never sees.
+
+    Args:
+        source: A prepared folder.
+        out: Folder to make.
+        label_share: Share of each value's training labels, at least two.
+        held_out: Share of each attribute's values whose training labels are left out; the test
+            scores the queries with these values alone.
+        seed: Of both draws.
+    """
+    from data_prep import subset
+
+    report = subset.prepare(source, out, label_share=label_share, held_out=held_out, seed=seed)
+    print(subset.summary(report))
+
+
 PREPARE: dict[str, Any] = {
     "garments": prepare_garments,
     "fashion-products": prepare_fashion_products,
@@ -186,4 +205,5 @@ PREPARE: dict[str, Any] = {
     "deepfashion": prepare_deepfashion,
     "zappos50k": prepare_zappos50k,
     "own-photos": prepare_own_photos,
+    "subset": prepare_subset,
 }
