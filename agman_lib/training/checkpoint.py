@@ -21,6 +21,7 @@ def save_checkpoint(
     folder: Path,
     accelerator: Any,
     step_module: nn.Module,
+    averaged: nn.Module | None,
     optimizer: Optimizer,
     log: TrainingLog,
     progress: dict[str, Any],
@@ -28,6 +29,7 @@ def save_checkpoint(
     """Write the checkpoint, whole or not at all; every process calls it, and the main one writes.
 
     Args:
+        averaged: the running mean of the weights, where there is one.
         progress: how far the run is; plain values.
     """
     logged = log.state()
@@ -36,6 +38,7 @@ def save_checkpoint(
     scaler = getattr(accelerator, "scaler", None)
     state = {
         "step_module": accelerator.unwrap_model(step_module).state_dict(),
+        "averaged": None if averaged is None else averaged.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler else None,
     }
@@ -48,6 +51,7 @@ def restore_checkpoint(
     folder: Path,
     accelerator: Any,
     step_module: nn.Module,
+    averaged: nn.Module | None,
     optimizer: Optimizer,
     log: TrainingLog,
 ) -> dict[str, Any]:
@@ -58,6 +62,8 @@ def restore_checkpoint(
     """
     state = load_tensors(folder / NAME)
     accelerator.unwrap_model(step_module).load_state_dict(state["step_module"])
+    if averaged is not None:
+        averaged.load_state_dict(state["averaged"])
     optimizer.load_state_dict(state["optimizer"])
     if state["scaler"]:
         accelerator.scaler.load_state_dict(state["scaler"])

@@ -120,6 +120,9 @@ class TrainConfig:
     """Of the classification loss, where the triplet loss has 1 (published)."""
     weighing: Literal["fixed", "learned"] = "fixed"
     """How triplet and classification loss are added."""
+    average: float = 0.0
+    """Validate and keep a running mean of the weights, in which this is the share of the former
+    mean at each step (0.98: of about the last 50 steps); 0: the weights themselves."""
     passes: Literal["joint", "separate"] = "separate"
     """One pass over anchors, negatives and positives, or three (published batch norm)."""
 
@@ -181,6 +184,8 @@ class TrainConfig:
             )
         if not self.temperature > 0 or self.branch_weight < 0:
             raise AgmanError("--temperature must be above 0 and --branch-weight at least 0")
+        if not 0 <= self.average < 1:
+            raise AgmanError("option --average must be from 0 and below 1")
         if not self.lr > 0:
             raise AgmanError("option --lr must be above 0")
         return self

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from agman_lib.base.devices import make_accelerator, repeatable
@@ -33,6 +34,7 @@ from agman_lib.evaluation.report import (
     model_facts,
     table_to_json,
 )
+from agman_lib.networks.model import RetrievalModel
 from agman_lib.networks.weights import save_model
 from agman_lib.training.batches import EpochBatches, branch_classes
 from agman_lib.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -112,7 +114,10 @@ class _Training:
         trained = [p for p in step.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=config.lr)
         self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
-        self.model = model
+        self.model, self.averaged = model, None
+        if config.average:
+            mean = get_ema_multi_avg_fn(config.average)
+            self.averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
         self.epoch, self.step, self.images_seen = 0, 0, 0
         self.since = time.perf_counter()  # minus the seconds that a run took before it was resumed
         self.log = TrainingLog(self.folder, accelerator)
@@ -153,8 +158,14 @@ class _Training:
             self.log.begin_file()
 
     @property
-    def _what_goes_on(self) -> tuple[Path, Any, nn.Module, Any, TrainingLog]:
-        return self.folder, self.accelerator, self.step_module, self.optimizer, self.log
+    def _kept(self) -> RetrievalModel:
+        """The network that is validated and saved."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    @property
+    def _what_goes_on(self) -> tuple[Path, Any, nn.Module, nn.Module | None, Any, TrainingLog]:
+        modules = self.step_module, self.averaged
+        return self.folder, self.accelerator, *modules, self.optimizer, self.log
 
     def _checkpoint(self) -> None:
         progress = {name: getattr(self, name) for name in PROGRESS}
@@ -224,6 +235,8 @@ class _Training:
             losses = self.step_module(images, b.attributes, b.relation, b.values, b.classes)
             self.accelerator.backward(losses.total)
             self.optimizer.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
             self.optimizer.zero_grad()
             self.log.add([losses.total.detach(), losses.triplet, losses.classification])
             self.step += 1
@@ -240,9 +253,9 @@ class _Training:
         if self.processes > 1:  # each process moved its own batch-norm statistics: take the first's
             from accelerate.utils import broadcast
 
-            broadcast([b for b in self.model.buffers()])
+            broadcast([b for b in self._kept.buffers()])
         return evaluate_model(
-            self.model, self.dataset, "valid", self.pixels, self.accelerator, progress=self.main
+            self._kept, self.dataset, "valid", self.pixels, self.accelerator, progress=self.main
         )
 
     def _say(self, losses: list[float], table: pd.DataFrame, seconds: float) -> None:
@@ -262,7 +275,7 @@ class _Training:
     def _save_weights(self, which: str) -> None:
         if self.main:
             about = model_facts(self.dataset, self.config.image_size, self.config.fit)
-            save_model(self.folder / f"{which}.safetensors", self.model, about)
+            save_model(self.folder / f"{which}.safetensors", self._kept, about)
 
     def _finish(self) -> Run:
         self._save_weights("last")

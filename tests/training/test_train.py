@@ -102,7 +102,7 @@ def test_what_looks_on_after_each_epoch_may_stop_the_run(finished, tmp_path, cap
 def test_proxies_are_trained_resumed_exported_and_searched_as_any_other_network(tiny, tmp_path):
     with pytest.raises(AgmanError, match="--model proxies needs --sampler batch or labels"):
         train(tiny.changed(model="proxies"))
-    straight = tiny.changed(model="proxies", sampler="labels")
+    straight = tiny.changed(model="proxies", sampler="labels", average=0.9)
     broken = straight.changed(out=str(tmp_path / "broken"))
     run_in_child(straight)
 
@@ -122,6 +122,22 @@ def test_proxies_are_trained_resumed_exported_and_searched_as_any_other_network(
     found = gallery.search(0, gallery.attribute_names[0], 3)
     assert len(found) == 3
     assert found["score"].between(-1, 1).all()
+
+
+def test_the_weights_that_are_kept_are_the_running_mean(tiny, tmp_path):
+    tiny = tiny.changed(steps_per_epoch=1)
+    runs = {
+        name: tiny.changed(out=str(tmp_path / name), epochs=epochs, average=average)
+        for name, epochs, average in (("one", 1, 0.0), ("two", 2, 0.0), ("mean", 2, 0.75))
+    }
+    one, two, mean = (train(config).model("last").state_dict() for config in runs.values())
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.75 * one[name] + 0.25 * two[name], msg=name)
+    changed = [name for name in one if not one[name].equal(two[name])]
+    assert "attribute_head.project.weight" in changed
+    with pytest.raises(AgmanError, match="--average"):
+        train(tiny.changed(average=1.0))
 
 
 def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
