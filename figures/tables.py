@@ -88,6 +88,23 @@ def curves(name: str) -> list[str]:
     return lines
 
 
+def sampling(name: str) -> list[str]:
+    """Validation MAP by images seen, of two ways to draw batches, and where one has caught up."""
+    arms = results(name)["arms"]
+    lines = ["| steps | " + " | ".join(arms) + " |", "|---:|" + "---:|" * len(arms)]
+    steps = next(iter(arms.values()))["steps"]
+    for i in [0, 1, 2, 3, 5, 8, len(steps) - 1]:
+        cells = [str(steps[i])]
+        for arm in arms.values():
+            of_seeds = [seed[i] for seed in arm["validation MAP of each seed"]]
+            cells.append(f"{np.mean(of_seeds):.1f}{_half(seed_interval(np.array(of_seeds)))}")
+        lines.append("| " + " | ".join(cells) + " |")
+    ends = [f"{arm['test MAP']:.1f} [{arm['low']:.1f}, {arm['high']:.1f}]" for arm in arms.values()]
+    seen = [f"{arm['images seen']:,.0f}" for arm in arms.values()]
+    lines.append("| **test, at the end** | " + " | ".join(ends) + " |")
+    return [*lines, "| images seen in all | " + " | ".join(seen) + " |"]
+
+
 def one_result(_: str) -> list[str]:
     """What the README shows of the experiment: the eight cells, and logistic regression."""
     garments, photos = (results(f"experiment-{data}") for data in ("garments", "photos"))
@@ -230,6 +247,7 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "effects-photos": (effects, "experiment-photos"),
     "effects-garments": (effects, "experiment-garments"),
     "curves-photos": (curves, "curves-photos"),
+    "curves-sampling": (sampling, "curves-sampling"),
     "laboratory-photos": (laboratory, "laboratory-photos"),
     "laboratory-garments": (laboratory, "laboratory-garments"),
     "laboratory-photos-seeds": (laboratory, "laboratory-photos-seeds"),

@@ -425,3 +425,24 @@ def test_files_that_are_named_are_there():
     named = set(re.findall(rf"`((?:{folders})/[\w./-]*)`", text))
     assert len(named) > 10
     assert [file for file in named if not (ROOT / file).exists()] == []
+
+
+def test_the_sentences_about_fewer_images():
+    r = course.results("curves-sampling")
+    published, batches = r["arms"].values()
+    assert batches["images seen"] <= published["images seen"]
+    needed = []
+    for seed in r["seeds"]:
+        best = max(published["validation MAP of each seed"][seed])
+        curve = batches["validation MAP of each seed"][seed]
+        needed.append(batches["steps"][next(i for i, v in enumerate(curve) if v >= best)])
+    text = one_line(RESULTS)
+    assert f"need {min(needed)} to {max(needed)} of the {batches['steps'][-1]:,} steps" in text
+    ends = (np.array(a["test MAP of each seed"]) for a in (batches, published))
+    ahead = np.subtract(*ends)
+    assert f"they are {ahead.mean():+.1f} ± {seed_interval(ahead):.1f} points ahead" in text
+    tried = {arm: row["MAP"] for arm, row in course.results("rates-sampling")["table"].items()}
+    for arm in r["arms"]:
+        how = arm.split(",")[0]
+        assert arm == max((a for a in tried if a.startswith(how)), key=tried.__getitem__)
+    assert r["fingerprint"] == course.results("rates-sampling")["fingerprint"]
