@@ -160,7 +160,9 @@ class _Training:
     @property
     def _kept(self) -> RetrievalModel:
         """The network that is validated and saved."""
-        return self.model if self.averaged is None else self.averaged.module
+        kept = self.model if self.averaged is None else self.averaged.module
+        assert isinstance(kept, RetrievalModel)
+        return kept
 
     @property
     def _what_goes_on(self) -> tuple[Path, Any, nn.Module, nn.Module | None, Any, TrainingLog]:

@@ -1,4 +1,4 @@
-"""Notebook 09: proxies in place of triplets, the finer level, the embedding, the mean of weights."""
+"""Notebook 09: a loss with proxies, the finer level, the embedding, the mean of the weights."""
 
 from __future__ import annotations
 
@@ -126,6 +126,7 @@ CHECKS = {
             "averaging loses what the finer level is there for": (
                 lambda f2: functional.avg_pool2d(f2, 2)
             ),
+            "three of four positions are dropped": lambda f2: f2[:, :, ::2, ::2],
         },
     ),
     "what the search compares": compared(
@@ -141,6 +142,7 @@ CHECKS = {
             "the place counts less than the probabilities: it is shortened": lambda p, e, length: (
                 functional.normalize(torch.cat([functional.normalize(p), e], 1))
             ),
+            "the place is missing": lambda p, e, length: functional.normalize(p),
         },
     ),
     "running mean": compared(
@@ -151,6 +153,12 @@ CHECKS = {
                 (1 - share) * mean + share * weights
             ),
             "the two shares add up to 1": lambda mean, weights, share: share * mean + weights,
+            "the former mean's part is the share, not one half": lambda mean, weights, share: (
+                (mean + weights) / 2
+            ),
+            "these are the new weights; the former mean is forgotten": (
+                lambda mean, weights, share: weights
+            ),
         },
     ),
 }
