@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from agman_lib.base.devices import make_accelerator, repeatable
@@ -83,6 +83,17 @@ def train(
         return _Training(config, dataset, accelerator).run(after_epoch)
 
 
+def averaged_model(model: nn.Module, share: float) -> AveragedModel:
+    """A running mean of a network's weights and batch statistics, in which the former mean has a
+    share; the network itself until it is updated for the second time. Whole numbers are copied."""
+
+    def update(means: Any, current: Any, _: Any) -> None:
+        for mean, now in zip(means, current, strict=True):
+            mean.lerp_(now, 1 - share) if mean.is_floating_point() else mean.copy_(now)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
 class _Training:
     """The state of a run while it is trained."""
 
@@ -116,8 +127,7 @@ class _Training:
         self.step_module, self.optimizer = accelerator.prepare(step, optimizer)
         self.model, self.averaged = model, None
         if config.average:
-            mean = get_ema_multi_avg_fn(config.average)
-            self.averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
+            self.averaged = averaged_model(model, config.average)
         self.epoch, self.step, self.images_seen = 0, 0, 0
         self.since = time.perf_counter()  # minus the seconds that a run took before it was resumed
         self.log = TrainingLog(self.folder, accelerator)

@@ -20,7 +20,7 @@ from agman_lib.cli.commands import main
 from agman_lib.search.gallery import Gallery
 from agman_lib.training.batches import EpochBatches
 from agman_lib.training.config import TrainConfig
-from agman_lib.training.loop import train
+from agman_lib.training.loop import averaged_model, train
 from agman_lib.training.losses import TrainingStep
 from agman_lib.training.run import evaluate_run
 
@@ -138,6 +138,20 @@ def test_the_weights_that_are_kept_are_the_running_mean(tiny, tmp_path):
     assert "attribute_head.project.weight" in changed
     with pytest.raises(AgmanError, match="--average"):
         train(tiny.changed(average=1.0))
+
+
+def test_a_running_mean_leaves_whole_numbers_whole():
+    """0.9 x 3 + 0.1 x 3 is not always 3: which value belongs to which attribute is not averaged."""
+    module = torch.nn.Linear(2, 2)
+    module.register_buffer("owner", torch.arange(100), persistent=False)
+    module.register_buffer("statistic", torch.zeros(3))
+    averaged = averaged_model(module, 0.9)
+    for step in range(1, 4):
+        module.statistic.fill_(step)
+        averaged.update_parameters(module)
+        assert averaged.module.owner.equal(torch.arange(100))
+    expected = 0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 3
+    torch.testing.assert_close(averaged.module.statistic, torch.full((3,), expected))
 
 
 def test_a_checkpoint_that_cannot_be_written_whole_does_not_cost_the_good_one(
