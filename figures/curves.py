@@ -13,6 +13,7 @@ from pathlib import Path
 
 import agman_lib
 from agman_lib.base.folders import write_json
+from agman_lib.comparison.study import run_folder
 from agman_lib.training import Run
 
 ASSETS = Path(agman_lib.__file__).parent / "assets"
@@ -23,8 +24,7 @@ def main(compared: Path, name: str) -> None:
     about = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
     arms = {}
     for arm, row in about["table"].items():
-        slug = "".join(c if c.isalnum() else "-" for c in arm).strip("-")
-        runs = [Run.load(compared / "runs" / f"{slug}-seed{seed}") for seed in about["seeds"]]
+        runs = [Run.load(run_folder(compared, arm, seed)) for seed in about["seeds"]]
         logs = [run.log.dropna(subset=["valid"]) for run in runs]
         arms[arm] = {
             "steps": (logs[0]["epoch"] * runs[0].config.steps_per_epoch).tolist(),

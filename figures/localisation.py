@@ -1,7 +1,9 @@
 """How often the maps of the compared networks mark the right place (notebook 07's table).
 
-python figures/localisation.py COMPARED     a folder that `agman compare` made on garments; writes
-                                            agman_lib/assets/localisation-garments.json
+    python figures/localisation.py COMPARED [NAME ARM …]
+
+COMPARED is a folder that `agman compare` made on garments, each ARM a line of that comparison, by
+default the five networks. Writes agman_lib/assets/localisation-NAME.json (by default "garments").
 
 Every run is measured with its best weights and as its training started (the untrained row), and
 beside them a uniform map and the picture's centre.
@@ -16,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from agman_lib.base.folders import write_json
+from agman_lib.comparison.study import run_folder
 from agman_lib.data.pixels import Pixels
 from agman_lib.explain.localisation_scores import (
     THRESHOLD,
@@ -27,19 +30,16 @@ from agman_lib.explain.localisation_scores import (
 from agman_lib.networks.model import NETWORKS
 from agman_lib.training.run import Run, initial_model
 
-RESULT = Path(__file__).resolve().parents[1] / "agman_lib" / "assets" / "localisation-garments.json"
+ASSETS = Path(__file__).resolve().parents[1] / "agman_lib" / "assets"
 
 
-def measured(compared: Path) -> dict[str, object]:
-    """The whole result, from the runs in the folder of a comparison."""
+def measured(compared: Path, arms: list[str]) -> dict[str, object]:
+    """The whole result, from the runs of these arms in the folder of a comparison."""
     about = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
     seeds = about["seeds"]
-    runs = {
-        name: [Run.load(compared / "runs" / f"{name.replace('_', '-')}-seed{s}") for s in seeds]
-        for name in NETWORKS
-    }
-    config = runs["agman"][0].config
-    dataset = runs["agman"][0].dataset()
+    runs = {name: [Run.load(run_folder(compared, name, s)) for s in seeds] for name in arms}
+    config = runs[arms[-1]][0].config
+    dataset = runs[arms[-1]][0].dataset()
     pixels = Pixels(dataset, config.image_size, config.fit, config.cache)
     table, seeds_apart, attributes = [], [], []
     for network, of_seeds in runs.items():
@@ -66,7 +66,7 @@ def measured(compared: Path) -> dict[str, object]:
         "table": table + _rows(key, over_seeds([references])),
         "of each seed": seeds_apart,
         "energy by attribute": attributes + _rows(key, by_attribute([references])),
-        "MAP": {name: about["table"][name]["MAP"] for name in NETWORKS},
+        "MAP": {name: about["table"][name]["MAP"] for name in arms},
         "config": about["config"],
     }
 
@@ -80,7 +80,7 @@ def _rows(key: dict[str, object], table: pd.DataFrame) -> list[dict[str, object]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    write_json(RESULT, measured(Path(sys.argv[1])))
-    print(RESULT.name)
+    folder, name, *chosen = [*sys.argv[1:], *(["garments"] if len(sys.argv) == 2 else [])]
+    file = ASSETS / f"localisation-{name}.json"
+    write_json(file, measured(Path(folder), chosen or list(NETWORKS)))
+    print(file.name)

@@ -1,6 +1,6 @@
-"""Where networks look on street photos whose every pixel is labelled: assets/street_photos.json.
+"""Where networks look on street photos whose every pixel is labelled: agman_lib/assets/NAME.json.
 
-    python figures/street_photos.py COMPARED PHOTOS ARM [ARM …]
+    python figures/street_photos.py COMPARED PHOTOS NAME ARM [ARM …]
 
 COMPARED is a folder that `agman compare` made on Fashion Product Images by kind, PHOTOS is the
 unpacked set *Clothing Co-Parsing* (photos, masks, labels.json; nothing of it is committed), and
@@ -29,6 +29,7 @@ from PIL import Image, ImageOps
 
 from agman_lib.base.folders import write_json
 from agman_lib.base.progress import bar
+from agman_lib.comparison.study import run_folder
 from agman_lib.data.pixels import read_photos
 from agman_lib.evaluation.statistics import seed_interval
 from agman_lib.explain import energy_inside, grad_cam, spatial_maps, upsample
@@ -36,7 +37,7 @@ from agman_lib.explain.localisation_scores import centre_map
 from agman_lib.networks import RetrievalModel
 from agman_lib.training import Run, initial_model
 
-OUT = Path(__file__).resolve().parents[1] / "agman_lib" / "assets" / "street_photos.json"
+ASSETS = Path(__file__).resolve().parents[1] / "agman_lib" / "assets"
 LEAST = 0.005
 CLASSES = {
     "top": "blouse cardigan hoodie jacket jumper shirt sweater sweatshirt t-shirt top vest blazer",
@@ -116,14 +117,13 @@ def references(regions: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     return found
 
 
-def main(compared: Path, photos: Path, arms: list[str]) -> None:
-    """Measure every arm's runs and write the file."""
+def main(compared: Path, photos: Path, name: str, arms: list[str]) -> None:
+    """Measure every arm's runs and write the file of this name."""
     about = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
     result: list[dict[str, object]] = []
     pixels, regions = np.empty(0), {}
     for arm in arms:
-        slug = "".join(c if c.isalnum() else "-" for c in arm).strip("-")
-        runs = [Run.load(compared / "runs" / f"{slug}-seed{seed}") for seed in about["seeds"]]
+        runs = [Run.load(run_folder(compared, arm, seed)) for seed in about["seeds"]]
         dataset = runs[0].dataset()
         if not regions:
             pixels, regions = read(photos, runs[0].config.image_size)
@@ -136,10 +136,10 @@ def main(compared: Path, photos: Path, arms: list[str]) -> None:
                 table = shares(model, dataset.attribute_names, pixels, regions, title)
                 tables[run.config.seed] = table.groupby(["map", "kind"], sort=False).apply(weighted)
             joined = pd.concat(tables, names=["seed"])
-            for (name, kind), of in joined.groupby(level=["map", "kind"], sort=False):
+            for (shown, kind), of in joined.groupby(level=["map", "kind"], sort=False):
                 values = of["share"].to_numpy()
                 result.append({
-                    "arm": arm, "weights": weights, "map": name, "kind": kind,
+                    "arm": arm, "weights": weights, "map": shown, "kind": kind,
                     "share": round(float(values.mean()), 3),
                     "±": round(seed_interval(values), 3),
                     "others": None if of["others"].isna().all() else round(of["others"].mean(), 3),
@@ -147,7 +147,7 @@ def main(compared: Path, photos: Path, arms: list[str]) -> None:
                 })  # fmt: skip
     counts = {k: int((m.mean((1, 2)) >= LEAST).sum()) for k, m in regions.items()}
     write_json(
-        OUT,
+        ASSETS / f"{name}.json",
         {
             "photos": counts,
             "least share of the picture": LEAST,
@@ -159,4 +159,4 @@ def main(compared: Path, photos: Path, arms: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4:])

@@ -80,7 +80,7 @@ def compare(
     attribute = np.zeros(0, np.int64)
     for seed in seeds:  # seed by seed, so that what is broken off has compared all entries
         for entry in entries:
-            folder = out / "runs" / f"{_slug(entry.name)}-seed{seed}"
+            folder = run_folder(out, entry.name, seed)
             print(f"{entry.name}, seed {seed}: {folder}", flush=True)
             asked = config.changed(**entry.changes, seed=seed, out=str(folder))
             if entry.untrained:
@@ -109,8 +109,10 @@ def compare(
     return comparison
 
 
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name).strip("-")
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """The folder of one run of an entry in a comparison's folder."""
+    slug = "".join(c if c.isalnum() else "-" for c in name).strip("-")
+    return out / "runs" / f"{slug}-seed{seed}"
 
 
 def _refuse_other_data(out: Path, dataset: PreparedDataset) -> None:
