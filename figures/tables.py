@@ -105,6 +105,44 @@ def sampling(name: str) -> list[str]:
     return [*lines, "| images seen in all | " + " | ".join(seen) + " |"]
 
 
+def leaderboard(name: str) -> list[str]:
+    """As `comparison`, with what each arm costs."""
+    r, lines = results(name), comparison(name)
+    lines[0] += " parameters (M) | images seen | seconds |"
+    lines[1] += "---:|---:|---:|"
+    lines[2] += " | | |"
+    for i, row in enumerate(r["table"].values(), start=3):
+        costs = f" {row['parameters'] / 1e6:.1f} | {row['images seen']:,.0f} |"
+        lines[i] += f"{costs} {row['seconds']:.0f} |"
+    return lines
+
+
+def ideas(name: str) -> list[str]:
+    """Every idea's validation MAP on both data sets, beside AG-MAN's attention."""
+    both = [results(f"{name}-{data}")["table"] for data in ("photos", "garments")]
+    lines = ["| arm | photos | difference | garments | difference |", "|---|---:|---:|---:|---:|"]
+    for arm in both[0]:
+        cells = [arm]
+        for table in both:
+            cells.append(f"{table[arm]['MAP']:.1f}")
+            ahead = table[arm]["MAP"] - table["AG-MAN's attention"]["MAP"]
+            cells.append("" if arm == "AG-MAN's attention" else f"{ahead:+.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def localisation(name: str) -> list[str]:
+    """How often the maps of trained networks are right, percent."""
+    columns = ("energy", "energy, others", "pointing", "IoU")
+    lines = ["| map | energy | others | pointing | IoU |", "|---|---:|---:|---:|---:|"]
+    rows = [row for row in results(name)["table"] if row["weights"] != "untrained"]
+    for row in sorted(rows, key=lambda row: row["network"] != "none"):
+        of = "" if row["network"] == "none" else f"{row['network']}: "
+        cells = [f"{row[c]:.1f}{_half(row.get(f'{c} ±'))}" if c in row else "" for c in columns]
+        lines.append(f"| {of}{row['map'].replace('_', '-')} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def one_result(_: str) -> list[str]:
     """What the README shows of the experiment: the eight cells, and logistic regression."""
     garments, photos = (results(f"experiment-{data}") for data in ("garments", "photos"))
@@ -256,6 +294,13 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "feature-gap": (feature_gap, "feature_gap_pretrained"),
     "branch-loss": (branch_loss, "branch_loss"),
     "backbone-cost": (backbone_cost, "backbone_cost"),
+    "beyond-final-photos": (leaderboard, "beyond-final-photos"),
+    "beyond-final-garments": (leaderboard, "beyond-final-garments"),
+    "beyond-ideas": (ideas, "beyond-ideas"),
+    "beyond-unseen-photos": (leaderboard, "beyond-unseen-photos"),
+    "beyond-unseen-garments": (leaderboard, "beyond-unseen-garments"),
+    "localisation-beyond": (localisation, "localisation-beyond"),
+    "street-photos-beyond": (street_photos, "street_photos_beyond"),
     "benchmark": (benchmark, "benchmark"),
     "large-gallery": (large_gallery, "large_gallery"),
 }

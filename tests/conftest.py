@@ -113,7 +113,8 @@ OFFSET = 3.0  # of `lively_network`'s maps: no real backbone's, so it must have 
 def lively_network(name: str, n_attributes: int = 7) -> RetrievalModel:
     """A network with random weights that listens to the attribute."""
     torch.manual_seed(2)
-    model = build_model(name, n_attributes, "resnet18").eval()
+    values = [4] * n_attributes if name == "proxies" else None
+    model = build_model(name, n_attributes, "resnet18", n_values=values).eval()
     with torch.no_grad():
         for weight in model.attribute_head.parameters():
             weight.mul_(1.5)

@@ -21,6 +21,8 @@ class CompareOptions:
     """Networks to compare."""
     arms: str = ""
     """Compare the arms that a TOML file lists instead."""
+    only: tuple[str, ...] = ()
+    """Of these arms, compare only some, in the file's order."""
     ablation: bool = False
     """Compare the steps from asen_v2 to agman instead, one part more at a time."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -53,8 +55,10 @@ def compare_command(args: list[str]) -> None:
     config = options.config
     if not config.data or not config.out:
         raise AgmanError("options --data and --out are needed: the prepared folder, the folder")
+    if options.only and not options.arms:
+        raise AgmanError("option --only chooses among the arms of a file; name it with --arms")
     if options.arms:
-        entries = arms_from_file(options.arms, config)
+        entries = arms_from_file(options.arms, config, options.only)
     else:
         entries = ablation_entries() if options.ablation else network_entries(options.networks)
     baseline = options.baseline or (entries[0].name if options.arms else "asen_v2")

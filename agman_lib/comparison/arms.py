@@ -60,7 +60,7 @@ def ablation_entries() -> list[Entry]:
     return [*entries[:-1], Entry(entries[-1].name, {"model": "agman"})]
 
 
-def arms_from_file(path: str | Path, config: TrainConfig) -> list[Entry]:
+def arms_from_file(path: str | Path, config: TrainConfig, only: Sequence[str] = ()) -> list[Entry]:
     """The entries that a TOML file lists, in its order.
 
     Each is a table ``[arms."NAME"]`` of training options and their values. ``factors = {…}`` gives
@@ -69,9 +69,11 @@ def arms_from_file(path: str | Path, config: TrainConfig) -> list[Entry]:
 
     Args:
         config: what the arms change; each is checked with it.
+        only: names of the arms that are wanted; by default all.
 
     Raises:
-        AgmanError: the file cannot be read, or an option or value is unknown, by its arm.
+        AgmanError: the file cannot be read, it has no arm of a name that is wanted, or
+            an option or value is unknown, by its arm.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -94,4 +96,7 @@ def arms_from_file(path: str | Path, config: TrainConfig) -> list[Entry]:
         except AgmanError as error:
             raise AgmanError(f"{path}, arm {name!r}: {error}") from None
         entries.append(Entry(name, changes, untrained, levels))
-    return entries
+    for name in only:
+        if name not in arms:
+            raise AgmanError(f"{path}: {unknown('arm', name, arms)}")
+    return [entry for entry in entries if not only or entry.name in only]

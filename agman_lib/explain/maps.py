@@ -55,9 +55,10 @@ def spatial_maps(attention: Maps | None, gate: Maps | None) -> dict[str, Maps]:
 
 def map_names(model: RetrievalModel) -> list[str]:
     """The maps of a network, by the names of `MAPS`; Grad-CAM every network has."""
-    if not hasattr(model.attribute_head, "project"):
+    head = getattr(model.attribute_head, "attention", model.attribute_head)
+    if not hasattr(head, "project"):
         return ["grad_cam"]
-    gate = getattr(model.attribute_head, "gate_conv", None) is not None
+    gate = getattr(head, "gate_conv", None) is not None
     return ["attention", *(["gate", "product"] if gate else []), "grad_cam"]
 
 

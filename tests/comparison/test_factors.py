@@ -114,6 +114,10 @@ def test_arms_from_a_file(tiny, tmp_path):
             {},
         ),
     ]
+    some = arms_from_file(file, tiny, ["frozen trunk", "ASENet_V2"])
+    assert [entry.name for entry in some] == ["ASENet_V2", "frozen trunk"]
+    with pytest.raises(AgmanError, match="unknown arm 'ASENet'; did you mean 'ASENet_V2'"):
+        arms_from_file(file, tiny, ["ASENet"])
 
 
 @pytest.mark.parametrize(

@@ -58,19 +58,21 @@ def explainer(garments_gallery, garments_set) -> Explainer:
 # --------------------------------------------------------------------------- attention as data
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, "proxies"])
 def test_what_is_explained_is_what_the_network_computes(name):
     model = network(name)
     images, c = torch.randn(1, 3, SIZE, SIZE), torch.tensor([3])
     with torch.no_grad():
         seen = explain(model, model.trunk(images), 3)
         np.testing.assert_allclose(seen.embedding, model(images, c)[0].numpy(), atol=1e-6)
-        expected = {"agman": ["attention", "gate", "product"]}.get(name, ["attention"])
+        gated = name in ("agman", "proxies")
+        expected = ["attention", "gate", "product"] if gated else ["attention"]
         assert list(seen.maps) == ([] if name in ("triplet", "csn") else expected)
         if "attention" in seen.maps:
             S = model.attention_maps(images, c)[0].numpy()
             np.testing.assert_allclose(seen.maps["attention"], S, atol=1e-7)
-            assert seen.channel.shape == (model.embedding_size,)
+            width = 512 if name == "proxies" else model.embedding_size  # beside the probabilities
+            assert seen.channel.shape == (width,)
     if name == "agman":
         np.testing.assert_array_equal(seen.maps["product"], seen.attention * seen.gate)
         assert ((seen.gate > 0) & (seen.gate < 1)).all()
@@ -79,7 +81,7 @@ def test_what_is_explained_is_what_the_network_computes(name):
 
 
 def test_map_names_are_those_that_the_network_has(garments_set):
-    for name in NETWORKS:
+    for name in [*NETWORKS, "proxies"]:
         model = network(name)
         garments_gallery = Gallery.build(
             model, model_facts(garments_set, SIZE, "crop"), garments_set.paths[:2]
@@ -103,7 +105,7 @@ def by_hand(model, images, attributes, others) -> np.ndarray:
     return (maps - low) / np.maximum(high - low, 1e-30)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, "proxies"])
 def test_grad_cam_is_the_gradient_of_the_similarity_taken_by_hand(name):
     model = network(name)
     images, attributes = torch.randn(3, 3, SIZE, SIZE), torch.tensor([0, 3, 3])

@@ -160,7 +160,8 @@ class Panel(w.VBox):
         self.bars.layout.display = None if bars is not None else "none"
         if bars is not None:
             self.channels_title.value = self._say_channels()
-            self.channels_axis.value = AXES.format(last=len(self.seen.embedding))
+            shown = self.seen.mask if self.seen.channel is None else self.seen.channel
+            self.channels_axis.value = AXES.format(last=len(shown))
             self.channels.value = png(bars)
         show_found(self.strip, explainer, photo, attribute, self.found, self.explorer.thumbnails)
 
