@@ -103,6 +103,9 @@ class TrainConfig:
     """Triplets in a step (3 images each), over all processes. Other samplers see as many images."""
     lr: float = 1e-4
     """Adam's learning rate."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """How the rate falls: by lr_gamma every lr_step epochs (published), or, after it has risen over
+    the first twentieth of all steps, along half a cosine to 0 at the last."""
     lr_step: int = 3
     """Epochs after which the rate is multiplied by lr_gamma."""
     lr_gamma: float = 0.9
@@ -289,7 +292,7 @@ PRESETS: dict[str, TrainConfig] = {
         freeze_trunk=True,
         epochs=6,
         steps_per_epoch=200,
-        lr_gamma=0.6,
+        schedule="cosine",
     ),
 }
 

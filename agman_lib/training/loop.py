@@ -9,6 +9,7 @@ number of loader processes, nor on where a run was broken off and resumed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -51,6 +52,8 @@ from agman_lib.training.run import (
     read_begun,
 )
 
+WARM_UP = 0.05
+"""The share of all steps in which the rate of the schedule "cosine" rises."""
 PROGRESS = ("epoch", "step", "images_seen", "best")
 
 
@@ -202,7 +205,7 @@ class _Training:
             self._train_epoch()
             table = self._validate()
             valid = headline(table)
-            self.log.write_line(self.epoch + 1, self.step, self._rate(), valid)
+            self.log.write_line(self.epoch + 1, self.step, self._rate(self.step - 1), valid)
             losses = self.log.epoch_means()
             if self.best["valid"] is None or valid > self.best["valid"]:
                 self.best = {
@@ -219,15 +222,21 @@ class _Training:
                 after_epoch(read_log(self.folder))
         return self._finish()
 
-    def _rate(self) -> float:
-        return self.config.lr * self.config.lr_gamma ** (self.epoch // self.config.lr_step)
+    def _rate(self, step: int) -> float:
+        """The learning rate of a step of this epoch."""
+        config = self.config
+        if config.schedule == "steps":
+            return config.lr * config.lr_gamma ** (self.epoch // config.lr_step)
+        done, steps = (
+            self.epoch * config.steps_per_epoch + step,
+            config.epochs * config.steps_per_epoch,
+        )
+        rise = min(1.0, (done + 1) / (WARM_UP * steps))
+        return config.lr * rise * 0.5 * (1 + math.cos(math.pi * done / steps))
 
     def _train_epoch(self) -> None:
         """The rest of this epoch."""
         config, device = self.config, self.accelerator.device
-        lr = self._rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         self.step_module.train()
         which = self.epoch, self.rank, self.processes, self.classes
         batches = EpochBatches(config, self.pixels, self.index, self.listed, *which)
@@ -242,6 +251,9 @@ class _Training:
         for batch in steps:
             if isinstance(batch, AgmanError):
                 raise batch
+            lr = self._rate(self.step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
             b = batch.to(device)
             images = self.model.normalize(b.images)
             losses = self.step_module(images, b.attributes, b.relation, b.values, b.classes)

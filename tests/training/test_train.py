@@ -20,6 +20,7 @@ from agman_lib.cli.commands import main
 from agman_lib.search.gallery import Gallery
 from agman_lib.training.batches import EpochBatches
 from agman_lib.training.config import TrainConfig
+from agman_lib.training.log import read_log
 from agman_lib.training.loop import averaged_model, train
 from agman_lib.training.losses import TrainingStep
 from agman_lib.training.run import evaluate_run
@@ -458,3 +459,17 @@ def test_notebook_05_shares_a_run_among_gpus_after_using_one(tiny, tmp_path, mon
     report = json.loads((tmp_path / "work" / "several" / "report.json").read_text())
     assert report["processes"] == 2
     exec(cell, names)  # "Run all" once more
+
+
+def test_the_cosine_schedule_rises_and_falls_over_the_whole_run_though_it_is_resumed(tiny):
+    tiny = tiny.changed(schedule="cosine", lr=0.01, epochs=2, steps_per_epoch=20, log_every=1)
+
+    def stop(_: pd.DataFrame) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, after_epoch=stop)
+    rates = read_log(train(tiny, resume=True).folder)["lr"].to_numpy()
+    expected = 0.005 * (1 + np.cos(np.pi * np.arange(40) / 40))
+    expected[0] /= 2  # the rise takes two of forty steps
+    np.testing.assert_allclose(rates, expected)

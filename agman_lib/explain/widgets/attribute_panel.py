@@ -161,6 +161,7 @@ class Panel(w.VBox):
         if bars is not None:
             self.channels_title.value = self._say_channels()
             shown = self.seen.mask if self.seen.channel is None else self.seen.channel
+            assert shown is not None  # since there are bars
             self.channels_axis.value = AXES.format(last=len(shown))
             self.channels.value = png(bars)
         show_found(self.strip, explainer, photo, attribute, self.found, self.explorer.thumbnails)
