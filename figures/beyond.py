@@ -59,7 +59,7 @@ def plot() -> Figure:
         logistic = results(f"beyond-ideas-{data}")["table"]["logistic regression"]["MAP"]
         axes.axhline(logistic, color="k", ls="--", lw=1, label="logistic regression")
         axes.set(xlabel="images seen", ylabel="validation MAP", title=data)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(edgecolor="none", framealpha=1, fontsize=8)
     return figure
 
 

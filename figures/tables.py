@@ -118,16 +118,14 @@ def leaderboard(name: str) -> list[str]:
 
 
 def ideas(name: str) -> list[str]:
-    """Every idea's validation MAP on both data sets, beside AG-MAN's attention."""
-    both = [results(f"{name}-{data}")["table"] for data in ("photos", "garments")]
-    lines = ["| arm | photos | difference | garments | difference |", "|---|---:|---:|---:|---:|"]
-    for arm in both[0]:
-        cells = [arm]
-        for table in both:
-            cells.append(f"{table[arm]['MAP']:.1f}")
-            ahead = table[arm]["MAP"] - table["AG-MAN's attention"]["MAP"]
-            cells.append("" if arm == "AG-MAN's attention" else f"{ahead:+.1f}")
-        lines.append("| " + " | ".join(cells) + " |")
+    """Every idea's validation MAP, beside AG-MAN's attention and beside what it starts from."""
+    r = results(name)
+    start = r["table"]["AG-MAN's attention"]["MAP"]
+    lines = ["| arm | validation MAP | difference to AG-MAN's attention |", "|---|---:|---:|"]
+    lines.append(f"| random ranking | {r['random']['mean']:.1f} | |")
+    for arm, row in r["table"].items():
+        ahead = "" if arm == "AG-MAN's attention" else f"{row['MAP'] - start:+.1f}"
+        lines.append(f"| {arm} | {row['MAP']:.1f} | {ahead} |")
     return lines
 
 
@@ -176,7 +174,7 @@ def street_photos(name: str) -> list[str]:
     """The share of maps that lies on a kind's pixels, for attributes of that kind and of others."""
     r = results(name)
     found = {(row["arm"], row["weights"], row["map"], row["kind"]): row for row in r["table"]}
-    networks = {
+    titles = {
         "ImageNet, V2": "ASENet_V2",
         "ImageNet, AG-MAN's attention + branch": "AG-MAN's attention + branch",
     }
@@ -184,7 +182,8 @@ def street_photos(name: str) -> list[str]:
         "network, pixels of, photos, uniform, centre, S untrained, S, S of other kinds, Grad-CAM"
     )
     lines = ["| " + heads.replace(", ", " | ") + " |", "|---|---|" + "---:|" * 7]
-    for arm, title in networks.items():
+    for arm in dict.fromkeys(row["arm"] for row in r["table"]):
+        title = titles.get(arm, arm)
         for kind, photos in r["photos"].items():
             own = found[arm, "trained", "attention", kind]
             start = found[arm, "untrained", "attention", kind]
@@ -296,7 +295,8 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "backbone-cost": (backbone_cost, "backbone_cost"),
     "beyond-final-photos": (leaderboard, "beyond-final-photos"),
     "beyond-final-garments": (leaderboard, "beyond-final-garments"),
-    "beyond-ideas": (ideas, "beyond-ideas"),
+    "beyond-ideas-photos": (ideas, "beyond-ideas-photos"),
+    "beyond-ideas-garments": (ideas, "beyond-ideas-garments"),
     "beyond-unseen-photos": (leaderboard, "beyond-unseen-photos"),
     "beyond-unseen-garments": (leaderboard, "beyond-unseen-garments"),
     "localisation-beyond": (localisation, "localisation-beyond"),

@@ -446,3 +446,34 @@ def test_the_sentences_about_fewer_images():
         how = arm.split(",")[0]
         assert arm == max((a for a in tried if a.startswith(how)), key=tried.__getitem__)
     assert r["fingerprint"] == course.results("rates-sampling")["fingerprint"]
+
+
+def seeds_apart(result: dict, arm: str, other: str) -> str:
+    """The difference of two arms, mean and half of its interval over seeds."""
+    a, b = (np.array(result["MAP of each seed"][name]) for name in (arm, other))
+    return f"{(a - b).mean():+.1f} ± {seed_interval(a - b):.1f}"
+
+
+def test_the_sentences_about_what_goes_beyond():
+    text = one_line(RESULTS)
+    photos, garments = (course.results(f"beyond-final-{data}") for data in ("photos", "garments"))
+    best = "proxies on F3, F2 and F4"
+    over = seeds_apart(photos, best, "AG-MAN's attention")
+    simple = seeds_apart(photos, best, "logistic regression")
+    assert f"by {over} of AG-MAN's attention, and by {simple} of the logistic regression" in text
+    for name in ("softmax on pooled F3", "logistic regression", "AG-MAN's attention"):
+        assert photos["table"][best]["MAP"] > photos["table"][name]["MAP"] + 3
+    same = seeds_apart(garments, "proxies on F3 and F2", "AG-MAN's attention")
+    assert f"they are not ahead of AG-MAN's attention**: {same}." in text
+    unseen = {data: course.results(f"beyond-unseen-{data}") for data in ("photos", "garments")}
+    for r in unseen.values():
+        found = {arm: f"{row['MAP']:.1f}" for arm, row in r["table"].items()}
+        assert all(f"{value}" in text for value in found.values())
+    assert unseen["photos"]["fingerprint"] != photos["fingerprint"]
+    for r in (photos, garments):
+        assert r["split"] == "test"
+        assert course.results(f"beyond-ideas-{'photos' if r is photos else 'garments'}")[
+            "split"
+        ] == "valid"
+    searched = pd.read_csv(ROOT / "figures" / "scores" / "beyond-search.csv")
+    assert f"{len(searched)} runs of a throw-away script" in text
