@@ -465,6 +465,9 @@ def test_the_sentences_about_what_goes_beyond():
         assert photos["table"][best]["MAP"] > photos["table"][name]["MAP"] + 3
     same = seeds_apart(garments, "proxies on F3 and F2", "AG-MAN's attention")
     assert f"they are not ahead of AG-MAN's attention**: {same}." in text
+    short = one_line(README)
+    assert f"it is {over} points ahead of AG-MAN's attention and {simple} ahead" in short
+    assert f"not ahead of AG-MAN's attention ({same})" in short
     unseen = {data: course.results(f"beyond-unseen-{data}") for data in ("photos", "garments")}
     for r in unseen.values():
         found = {arm: f"{row['MAP']:.1f}" for arm, row in r["table"].items()}
