@@ -300,7 +300,6 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "beyond-unseen-photos": (leaderboard, "beyond-unseen-photos"),
     "beyond-unseen-garments": (leaderboard, "beyond-unseen-garments"),
     "localisation-beyond": (localisation, "localisation-beyond"),
-    "street-photos-beyond": (street_photos, "street_photos_beyond"),
     "benchmark": (benchmark, "benchmark"),
     "large-gallery": (large_gallery, "large_gallery"),
 }

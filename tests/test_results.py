@@ -475,8 +475,9 @@ def test_the_sentences_about_what_goes_beyond():
     assert unseen["photos"]["fingerprint"] != photos["fingerprint"]
     for r in (photos, garments):
         assert r["split"] == "test"
-        assert course.results(f"beyond-ideas-{'photos' if r is photos else 'garments'}")[
-            "split"
-        ] == "valid"
+        assert (
+            course.results(f"beyond-ideas-{'photos' if r is photos else 'garments'}")["split"]
+            == "valid"
+        )
     searched = pd.read_csv(ROOT / "figures" / "scores" / "beyond-search.csv")
     assert f"{len(searched)} runs of a throw-away script" in text
