@@ -6,15 +6,14 @@ that it was not trained on. The photos stay where they are.
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from agman_lib.base.errors import AgmanError
-from agman_lib.base.folders import write_json
-from agman_lib.data.dataset import PreparedDataset, staging
+from agman_lib.data.dataset import PreparedDataset, staging, write_prepared
 
 LEAST = 2
 """Training images that a value keeps, so that a triplet can be drawn; or all that it has."""
@@ -66,9 +65,9 @@ def prepare(
     keys = pd.MultiIndex.from_frame(labels[["attribute", "value"]])
     is_hidden = pd.Series(keys.isin(hidden), labels.index)
     training = labels["split"] == "train"
+    test_query = (labels["split"] == "test") & (labels["role"] == "query")
     if hidden:
-        of_seen = (labels["split"] == "test") & (labels["role"] == "query") & ~is_hidden
-        labels.loc[of_seen, "evaluated"] = False
+        labels.loc[test_query & ~is_hidden, "evaluated"] = False
         labels.loc[(labels["split"] == "valid") & is_hidden, "evaluated"] = False
     kept = training & ~is_hidden
     drawn = [
@@ -79,11 +78,10 @@ def prepare(
     labels = labels[~training | labels.index.isin(drawn)]
     with staging(out) as folder:
         _write(dataset, labels, folder)
-    scored = labels["evaluated"] & (labels["split"] == "test") & (labels["role"] == "query")
     return {
         "training labels": len(drawn),
         "values held out": len(hidden),
-        "test queries": int(scored.sum()),
+        "test queries": int((labels["evaluated"] & test_query).sum()),
     }
 
 
@@ -101,14 +99,21 @@ def _held_out(
 
 
 def _write(dataset: PreparedDataset, labels: pd.DataFrame, folder: Path) -> None:
-    about = json.loads((dataset.folder / "dataset.json").read_text("utf-8"))
-    write_json(folder / "dataset.json", about | {"image_root": str(dataset.image_root.resolve())})
-    for file in ("images.csv", "regions.csv", "kinds.csv"):
-        if (dataset.folder / file).is_file():
-            (folder / file).write_bytes((dataset.folder / file).read_bytes())
-    table = labels.assign(evaluated=labels["evaluated"].astype(int))
-    columns = ["image", "attribute", "value", "evaluated"]
-    table[columns].to_csv(folder / "labels.csv", index=False, lineterminator="\n")
+    write_prepared(
+        folder,
+        name=dataset.name,
+        title=dataset.title,
+        source=dataset.source,
+        licence=dataset.licence,
+        attributes=dataset.attributes,
+        images=dataset.images,
+        labels=labels.assign(evaluated=labels["evaluated"].astype(int)),
+        regions=dataset.regions,
+        image_root=str(dataset.image_root.resolve()),
+        published_splits=dataset.published_splits,
+    )
+    if (dataset.folder / "kinds.csv").is_file():
+        shutil.copyfile(dataset.folder / "kinds.csv", folder / "kinds.csv")
 
 
 def summary(report: dict[str, int]) -> str:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from curves import validation
 from matplotlib.figure import Figure
 
 import agman_lib
@@ -21,7 +22,6 @@ from agman_lib.base.folders import write_json
 from agman_lib.base.pictures import save_picture
 from agman_lib.comparison.study import run_folder
 from agman_lib.course import results
-from agman_lib.training import Run
 
 ROOT = Path(agman_lib.__file__).resolve().parents[1]
 ASSETS = ROOT / "agman_lib" / "assets"
@@ -35,15 +35,9 @@ def with_curves(compared: Path) -> dict[str, Any]:
     about = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
     curves = {}
     for arm in about["table"]:
-        folders = [run_folder(compared, arm, seed) for seed in about["seeds"]]
-        if not (folders[0] / "log.csv").is_file():
-            continue  # nothing was trained
-        runs = [Run.load(folder) for folder in folders]
-        logs = [run.log.dropna(subset=["valid"]) for run in runs]
-        curves[arm] = {
-            "steps": (logs[0]["epoch"] * runs[0].config.steps_per_epoch).tolist(),
-            "of each seed": [log["valid"].round(3).tolist() for log in logs],
-        }
+        if (run_folder(compared, arm, about["seeds"][0]) / "log.csv").is_file():  # it was trained
+            steps, of_seeds = validation(compared, arm, about["seeds"])
+            curves[arm] = {"steps": steps, "of each seed": of_seeds}
     return about | {"validation MAP": curves}
 
 

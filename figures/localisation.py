@@ -80,7 +80,9 @@ def _rows(key: dict[str, object], table: pd.DataFrame) -> list[dict[str, object]
 
 
 if __name__ == "__main__":
-    folder, name, *chosen = [*sys.argv[1:], *(["garments"] if len(sys.argv) == 2 else [])]
+    if len(sys.argv) in (1, 3):
+        raise SystemExit(__doc__)
+    folder, name, *chosen = sys.argv[1:] if len(sys.argv) > 2 else [sys.argv[1], "garments"]
     file = ASSETS / f"localisation-{name}.json"
     write_json(file, measured(Path(folder), chosen or list(NETWORKS)))
     print(file.name)

@@ -468,16 +468,11 @@ def test_the_sentences_about_what_goes_beyond():
     short = one_line(README)
     assert f"it is {over} points ahead of AG-MAN's attention and {simple} ahead" in short
     assert f"not ahead of AG-MAN's attention ({same})" in short
-    unseen = {data: course.results(f"beyond-unseen-{data}") for data in ("photos", "garments")}
-    for r in unseen.values():
-        found = {arm: f"{row['MAP']:.1f}" for arm, row in r["table"].items()}
-        assert all(f"{value}" in text for value in found.values())
-    assert unseen["photos"]["fingerprint"] != photos["fingerprint"]
-    for r in (photos, garments):
+    for data, r in (("photos", photos), ("garments", garments)):
+        unseen = course.results(f"beyond-unseen-{data}")
+        assert all(f"{row['MAP']:.1f}" in text for row in unseen["table"].values())
+        assert unseen["fingerprint"] != r["fingerprint"]
         assert r["split"] == "test"
-        assert (
-            course.results(f"beyond-ideas-{'photos' if r is photos else 'garments'}")["split"]
-            == "valid"
-        )
+        assert course.results(f"beyond-ideas-{data}")["split"] == "valid"
     searched = pd.read_csv(ROOT / "figures" / "scores" / "beyond-search.csv")
     assert f"{len(searched)} runs of a throw-away script" in text

@@ -25,8 +25,8 @@ def level_maps(backbone: MultiLevelBackbone, images: Tensor) -> dict[str, Tensor
     f2, f3 = maps[backbone.to_stride_8[-1]], x
     maps[f"{level}+low"] = torch.cat([f3, backbone.low_level_pool(f2)], dim=1)
     if backbone.low_level is not None:
-        f4 = (backbone.run(backbone.to_stride_32, f3),) if backbone.coarse_level else ()
-        maps["F"], x = backbone.combine(f2, f3, *f4)
+        f4 = backbone.run(backbone.to_stride_32, f3) if backbone.coarse_level else None
+        maps["F"], x = backbone.combine(f2, f3, f4)
     if backbone.attribute_classifier is not None:
         for level in backbone.rest:
             maps[level] = x = backbone.run((level,), x)

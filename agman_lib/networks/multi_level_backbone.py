@@ -156,14 +156,17 @@ class MultiLevelBackbone(nn.Module):
         widths = (self.c2, self.c3, self.c4) if self.coarse_level else (self.c2, self.c3)
         return [(c, size // s, size // s) for c, s in zip(widths, (8, 16, 32), strict=False)]
 
+    def packed_size(self, size: int) -> int:
+        """n, the numbers in a row that `pack` makes of a square image, size in pixels."""
+        return sum(math.prod(shape) for shape in self.level_shapes(size))
+
     def pack(self, *levels: Tensor) -> Tensor:
         """The `levels` of square images as rows (B, n), to be kept."""
         return torch.cat([level.flatten(1) for level in levels], dim=1)
 
     def unpack(self, packed: Tensor) -> tuple[Tensor, ...]:
         """The levels that `pack` has packed."""
-        smallest = sum(math.prod(shape) for shape in self.level_shapes(32))
-        shapes = self.level_shapes(32 * math.isqrt(packed.shape[1] // smallest))
+        shapes = self.level_shapes(32 * math.isqrt(packed.shape[1] // self.packed_size(32)))
         parts = packed.split([math.prod(shape) for shape in shapes], dim=1)
         return tuple(part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
 

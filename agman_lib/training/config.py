@@ -283,8 +283,9 @@ PRESETS: dict[str, TrainConfig] = {
     # Fashion Product Images: small real photos (3:4, so padded), on a CPU in a quarter of an hour.
     # docs/experiment.md has the choice of the rate.
     "photos": replace(SMALL, fit="pad", steps_per_epoch=100, lr=2e-3),
-    # What comes out ahead of AG-MAN in RESULTS.md, section 9: the head alone, in a few minutes of
-    # one core once the trunk's maps are kept. For photos add --fit pad --coarse-level True.
+    # The proxies of RESULTS.md, section 9: the head alone, in a few minutes of one core once the
+    # trunk's maps are kept. They are ahead of AG-MAN on photos, where --fit pad --coarse-level True
+    # --lr 0.002 belongs to them.
     "beyond": replace(
         SMALL,
         model="proxies",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,8 +28,7 @@ class FrozenLevels(Pixels):
         super().__init__(pixels.dataset, pixels.size, pixels.fit)
         self.mirrored = mirrored
         n = len(pixels.dataset.paths)
-        width = sum(math.prod(s) for s in backbone.level_shapes(pixels.size))
-        shape = (n * (1 + mirrored), width)
+        shape = (n * (1 + mirrored), backbone.packed_size(pixels.size))
         digest = backbone.digest(backbone.trunk_stages)
         what = f"{'mirrored-' * mirrored}levels-{digest}-{pixels.size}-{pixels.fit}"
 

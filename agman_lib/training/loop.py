@@ -227,10 +227,8 @@ class _Training:
         config = self.config
         if config.schedule == "steps":
             return config.lr * config.lr_gamma ** (self.epoch // config.lr_step)
-        done, steps = (
-            self.epoch * config.steps_per_epoch + step,
-            config.epochs * config.steps_per_epoch,
-        )
+        done = self.epoch * config.steps_per_epoch + step
+        steps = config.epochs * config.steps_per_epoch
         rise = min(1.0, (done + 1) / (WARM_UP * steps))
         return config.lr * rise * 0.5 * (1 + math.cos(math.pi * done / steps))
 
