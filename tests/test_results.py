@@ -460,7 +460,7 @@ def test_the_sentences_about_what_goes_beyond():
     best = "proxies on F3, F2 and F4"
     over = seeds_apart(photos, best, "AG-MAN's attention")
     simple = seeds_apart(photos, best, "logistic regression")
-    assert f"by {over} of AG-MAN's attention, and by {simple} of the logistic regression" in text
+    assert f"{over} relative to AG-MAN's attention, and {simple} relative to the logistic" in text
     for name in ("softmax on pooled F3", "logistic regression", "AG-MAN's attention"):
         assert photos["table"][best]["MAP"] > photos["table"][name]["MAP"] + 3
     same = seeds_apart(garments, "proxies on F3 and F2", "AG-MAN's attention")
@@ -474,5 +474,15 @@ def test_the_sentences_about_what_goes_beyond():
         assert unseen["fingerprint"] != r["fingerprint"]
         assert r["split"] == "test"
         assert course.results(f"beyond-ideas-{data}")["split"] == "valid"
+        tried = course.results(f"beyond-rates-{data}")
+        assert (tried["split"], tried["fingerprint"]) == ("valid", r["fingerprint"])
+        rates = {arm: row["MAP"] for arm, row in tried["table"].items()}
+        for name, used in (
+            ("AG-MAN's attention", 0.001),
+            ("ASENet_V2", 0.001),
+            (best, 0.002 if data == "photos" else 0.001),
+        ):
+            top = max(found for arm, found in rates.items() if arm.startswith(f"{name}, rate"))
+            assert top - rates[f"{name}, rate {used}"] <= (0 if name == best else 0.5)
     searched = pd.read_csv(ROOT / "figures" / "scores" / "beyond-search.csv")
     assert f"{len(searched)} runs of a throw-away script" in text
