@@ -198,6 +198,20 @@ def prepare_subset(
     print(subset.summary(report))
 
 
+def prepare_look_again(source: Source, run: str, out: str, zoom: float = 2.0) -> None:
+    """A prepared folder of enlarged parts, cut out where a run's network attends.
+
+    Args:
+        source: A prepared folder.
+        run: A run folder; its network has spatial attention.
+        out: Folder to make.
+        zoom: How much larger the part is shown than the photo was.
+    """
+    from data_prep import look_again
+
+    print(f"{look_again.prepare(source, run, out, zoom=zoom):,} parts of photos")
+
+
 PREPARE: dict[str, Any] = {
     "garments": prepare_garments,
     "fashion-products": prepare_fashion_products,
@@ -206,4 +220,5 @@ PREPARE: dict[str, Any] = {
     "zappos50k": prepare_zappos50k,
     "own-photos": prepare_own_photos,
     "subset": prepare_subset,
+    "look-again": prepare_look_again,
 }

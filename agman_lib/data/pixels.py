@@ -20,6 +20,7 @@ from agman_lib.base.errors import AgmanError
 from agman_lib.base.folders import write_whole
 from agman_lib.base.progress import bar
 from agman_lib.data.dataset import PreparedDataset
+from agman_lib.data.distortion import distort_each
 from agman_lib.data.images import decode_each, decode_image
 
 Fit = Literal["crop", "pad"]
@@ -116,8 +117,18 @@ class Pixels:
         # A loader process opens the map itself; pickled, the map would be copied whole.
         return {k: v for k, v in self.__dict__.items() if k != "_cached"}
 
-    def take(self, images: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
-        """uint8 (n, 3, size, size) of these image indices, mirrored where asked for, bool (n,)."""
+    def take(
+        self,
+        images: np.ndarray,
+        mirrored: np.ndarray | None = None,
+        copies: np.ndarray | None = None,
+    ) -> Tensor:
+        """uint8 (n, 3, size, size) of these image indices.
+
+        Args:
+            mirrored: bool (n,), where to mirror.
+            copies: (n,), which distorted copy to take (`distort_each`), and 0 for the photo itself.
+        """
         if self._cached is not None:
             taken = torch.from_numpy(self._cached[np.asarray(images)])
         else:
@@ -126,6 +137,9 @@ class Pixels:
         if mirrored is not None:
             rows = torch.from_numpy(mirrored)
             taken[rows] = taken[rows].flip(3)
+        if copies is not None:
+            flips = np.zeros(len(images), bool) if mirrored is None else mirrored
+            taken = distort_each(taken, images, flips, copies)
         return taken
 
     def boxes(self, image: int, attribute: int) -> np.ndarray:

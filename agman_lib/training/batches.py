@@ -59,7 +59,7 @@ class EpochBatches(Dataset):
     ) -> None:
         self.config, self.pixels, self.index, self.epoch = config, pixels, index, epoch
         self.rank, self.processes, self.classes = rank, processes, classes
-        self.triplets, self.flips = None, None
+        self.triplets: Triplets | None = None
         rng = np.random.default_rng([config.seed, epoch])
         n = config.steps_per_epoch * config.batch_size
         if listed is not None:
@@ -71,7 +71,16 @@ class EpochBatches(Dataset):
             assert index is not None
             self.triplets = index.sample(n, rng, config.negatives, config.allow_shared)
         if self.triplets is not None:
-            self.flips = rng.random((3, n)) < 0.5
+            self.flips, self.copies = self._ways((3, n), rng)
+
+    def _ways(
+        self, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Which images are mirrored, and which copy of each is taken; None: none, the photo."""
+        mirrored = rng.random(shape) < 0.5
+        k = self.config.distort
+        copies = rng.integers(1 + k, size=shape) if k else None
+        return mirrored if self.config.flip else None, copies
 
     def __len__(self) -> int:
         return self.config.steps_per_epoch
@@ -83,13 +92,15 @@ class EpochBatches(Dataset):
             return error
 
     def _batch(self, step: int) -> Batch:
-        if self.triplets is not None and self.flips is not None:
+        if self.triplets is not None:
             size = self.config.batch_size
             rows = np.arange(step * size, (step + 1) * size)[self.rank :: self.processes]
             t = self.triplets
             image = np.concatenate([t.anchor[rows], t.negative[rows], t.positive[rows]])
             attribute, relation, values = np.tile(t.attribute[rows], 3), None, None
-            flip = self.flips[:, rows].ravel()
+            mirrored, copies = (
+                None if way is None else way[:, rows].ravel() for way in (self.flips, self.copies)
+            )
         else:
             assert self.index is not None
             rng = np.random.default_rng([self.config.seed, self.epoch, step, self.rank])
@@ -103,8 +114,8 @@ class EpochBatches(Dataset):
             image, attribute = batch.image, batch.attribute
             relation = torch.from_numpy(self.index.relation(batch))
             values = torch.from_numpy(batch.value)
-            flip = rng.random(len(image)) < 0.5
-        pixels = self.pixels.take(image, flip if self.config.flip else None)
+            mirrored, copies = self._ways(image.shape, rng)
+        pixels = self.pixels.take(image, mirrored, copies)
         classes = None if self.classes is None else torch.from_numpy(self.classes[image])
         return Batch(pixels, torch.from_numpy(attribute), relation, values, classes)
 

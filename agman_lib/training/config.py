@@ -52,7 +52,7 @@ class TrainConfig:
     those of the others are downloaded once), or a file."""
     freeze_trunk: bool = False
     """Train the head alone. The maps of the stages up to stride 16 are computed once and kept in
-    the prepared folder's cache; with --flip, those of the mirrored photos, too."""
+    the prepared folder's cache; those of mirrored and distorted training photos, too."""
     class_branch: bool | None = None
     """AG-MAN's same-attribute classification, on or off (an ablation of agman, or a step from
     asen_v2 towards it); None, here and below, is the network's own."""
@@ -79,6 +79,9 @@ class TrainConfig:
     """crop: resize the shorter side, crop the centre (published); pad: keep all, pad with white."""
     flip: bool = True
     """Mirror training images at random."""
+    distort: int = 0
+    """How many distorted copies of each training image there are to draw from, as often each as the
+    image itself: turned, moved, resized and of other colours, by a little (not AG-MAN's)."""
     cache: bool = False
     """Keep the resized pixels in the prepared folder, lossless."""
 
@@ -165,8 +168,10 @@ class TrainConfig:
         for name in ("epochs", "steps_per_epoch", "batch_size", "lr_step", "threads", "log_every"):
             if getattr(self, name) < 1:
                 raise AgmanError(f"option --{name.replace('_', '-')} must be at least 1")
-        if self.checkpoint_every < 1 or self.workers < 0:
-            raise AgmanError("--checkpoint-every must be at least 1 and --workers at least 0")
+        if self.checkpoint_every < 1 or self.workers < 0 or self.distort < 0:
+            raise AgmanError(
+                "--checkpoint-every must be at least 1, --workers and --distort at least 0"
+            )
         if self.image_size < 32 or self.image_size % 32:
             raise AgmanError(f"option --image-size must be a multiple of 32, not {self.image_size}")
         if self.sampler == "batch" and self.batch_groups < 1:

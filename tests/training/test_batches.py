@@ -48,6 +48,25 @@ def test_half_of_the_images_are_mirrored_and_where_asked_none(make, squares, sam
     assert 0.4 < turned.mean() < 0.6  # of 480
 
 
+@pytest.mark.parametrize("sampler", ["batch", "triplets"])
+def test_copies_are_drawn_as_often_as_the_image_and_are_weak(make, squares, sampler):
+    asked = {"sampler": sampler, "steps_per_epoch": 20, "flip": False, "distort": 3}
+    drawn = torch.cat([make(step, **asked).images for step in range(20)])
+    stored = Pixels(squares, 32).take(np.arange(len(squares.images)))
+    away = (drawn[:, None].float() - stored[None]).abs().mean(dim=(2, 3, 4))
+    assert 0.2 < (away.amin(1) == 0).float().mean() < 0.3  # of 480, those that are as stored
+    each = drawn[away.amin(1) > 0].unique(dim=0)
+    assert 140 < len(each) <= 180  # three copies of each of 60 training images
+    assert away.amin(1).max() < 75
+    again = torch.cat([make(step, **asked).images for step in range(20)])
+    assert again.equal(drawn)
+    turned = torch.cat([make(step, **asked | {"flip": True}).images for step in range(20)])
+    as_stored = (turned[:, None] == stored[None]).all(dim=(2, 3, 4)).any(1)
+    mirrored = (turned.flip(3)[:, None] == stored[None]).all(dim=(2, 3, 4)).any(1)
+    assert 0.08 < as_stored.float().mean() < 0.17
+    assert 0.08 < mirrored.float().mean() < 0.17
+
+
 def test_each_step_epoch_seed_and_process_draws_a_batch_of_its_own_again_and_again(make):
     asked = [{}, {"step": 1}, {"epoch": 1}, {"seed": 1}]
     asked += [{"part": (0, 2)}, {"part": (1, 2)}]

@@ -101,9 +101,30 @@ def test_mirrored_photos_have_maps_of_their_own(frozen):
     assert len(list((dataset.folder / "cache").glob("*levels-*.npy"))) == 2
 
 
-def test_a_frozen_trunk_is_trained_with_mirrored_photos(frozen):
-    straight, mirrored = train(frozen), train(frozen.changed(out=f"{frozen.out}-2", flip=True))
-    heads = [run.model("last").attribute_head.project.weight for run in (straight, mirrored)]
+@pytest.mark.parametrize("flip", [False, True])
+def test_distorted_copies_have_maps_of_their_own(frozen, flip):
+    """Of the training photos alone; what is kept is what the network would see."""
+    dataset = PreparedDataset.load(frozen.data)
+    pixels, backbone = Pixels(dataset, 32), build_backbone("resnet18").eval()
+    kept = FrozenLevels(pixels, backbone, mirrored=flip, distort=2)
+    images = np.array([3, 1, 3, 3, 59])
+    mirrored, copies = np.array([0, 1, 1, 0, 0]) * flip > 0, np.array([0, 0, 2, 1, 2])
+    taken = kept.take(images, mirrored, copies)
+    with torch.no_grad():
+        photos = backbone.normalize(pixels.take(images, mirrored, copies))
+        assert taken.equal(backbone.pack(*backbone.levels(photos)).half())
+    assert len(taken.unique(dim=0)) == 5
+    assert kept.take(images).equal(FrozenLevels(pixels, backbone).take(images))
+    (file,) = (dataset.folder / "cache").glob("distorted-*.npy")
+    assert len(np.load(file, mmap_mode="r")) == (len(dataset.images) + 2 * 60) * (1 + flip)
+    with pytest.raises(AssertionError, match="made without"):
+        kept.take(np.array([60]), np.array([False]), np.array([1]))  # a photo of validation
+
+
+@pytest.mark.parametrize("more", [{"flip": True}, {"distort": 2}])
+def test_a_frozen_trunk_is_trained_with_mirrored_photos_and_copies(frozen, more):
+    straight, other = train(frozen), train(frozen.changed(out=f"{frozen.out}-2", **more))
+    heads = [run.model("last").attribute_head.project.weight for run in (straight, other)]
     assert not heads[0].equal(heads[1])
-    again = train(frozen.changed(out=f"{frozen.out}-3", flip=True))
+    again = train(frozen.changed(out=f"{frozen.out}-3", **more))
     assert again.model("last").attribute_head.project.weight.equal(heads[1])
