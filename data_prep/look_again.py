@@ -1,6 +1,6 @@
 """A prepared folder of enlarged parts of photos, cut out where a trained network attends.
 
-The second look of a coarse-to-fine search (the idea of RPF, SIGIR 2023): a network that has learnt
+The second look of a coarse-to-fine search (the idea of RPF, Dong et al. 2023): a network that has learnt
 roughly where an attribute is finds the place, and another one, trained on the enlarged parts, sees
 it in more detail. The values of an image play no part in where it is cut.
 """

@@ -129,6 +129,33 @@ def ideas(name: str) -> list[str]:
     return lines
 
 
+def by_budget(data: str) -> list[str]:
+    """MAP ± seeds by the steps of 96 images that training had."""
+    steps = {"240 steps": "low", "1,200 steps": "final", "2,400 steps": "high"}
+    return _side_by_side({title: f"beyond-{name}-{data}" for title, name in steps.items()})
+
+
+def by_labels(data: str) -> list[str]:
+    """MAP by the share of the training labels."""
+    shares = {f"{share} %": f"labels-{share}" for share in (1, 5, 20)} | {"100 %": "final"}
+    return _side_by_side({title: f"beyond-{name}-{data}" for title, name in shares.items()})
+
+
+def _side_by_side(columns: dict[str, str]) -> list[str]:
+    """MAP ± seeds of the arms that several results have, one result a column."""
+    found = {title: results(name) for title, name in columns.items()}
+    lines = ["| arm | " + " | ".join(found) + " |", "|---|" + "---:|" * len(found)]
+    chance = [f"{r['random']['mean']:.1f}" for r in found.values()]
+    lines.append("| random ranking | " + " | ".join(chance) + " |")
+    arms = {arm: None for r in found.values() for arm in r["table"]}
+    for arm in arms:
+        rows = [r["table"].get(arm) for r in found.values()]
+        if sum(row is not None for row in rows) > 1:
+            cells = [f"{row['MAP']:.1f}{_half(row['seeds ±'])}" if row else "" for row in rows]
+            lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def localisation(name: str) -> list[str]:
     """How often the maps of trained networks are right, percent."""
     columns = ("energy", "energy, others", "pointing", "IoU")
@@ -299,6 +326,11 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "beyond-ideas-garments": (ideas, "beyond-ideas-garments"),
     "beyond-unseen-photos": (leaderboard, "beyond-unseen-photos"),
     "beyond-unseen-garments": (leaderboard, "beyond-unseen-garments"),
+    "beyond-every-photos": (leaderboard, "beyond-every-photos"),
+    "beyond-budgets-photos": (by_budget, "photos"),
+    "beyond-budgets-garments": (by_budget, "garments"),
+    "beyond-labels-photos": (by_labels, "photos"),
+    "beyond-labels-garments": (by_labels, "garments"),
     "localisation-beyond": (localisation, "localisation-beyond"),
     "benchmark": (benchmark, "benchmark"),
     "large-gallery": (large_gallery, "large_gallery"),

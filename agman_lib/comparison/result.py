@@ -128,7 +128,7 @@ def comparison_text(comparison: Comparison, baseline: str) -> str:
     return text + (f"\nNo published rows: {why}.\n" if why else "")
 
 
-def _rows(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+def table_rows(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """A table as JSON: NaN, which JSON lacks, becomes null."""
     return {
         str(name): {str(k): None if pd.isna(v) else float(v) for k, v in row.items()}
@@ -168,8 +168,8 @@ def write_comparison(
         "queries": len(comparison.attribute),
         "seeds": list(seeds),
         "baseline": baseline,
-        "table": _rows(comparison.table),
-        "by attribute": _rows(comparison.by_attribute),
+        "table": table_rows(comparison.table),
+        "by attribute": table_rows(comparison.by_attribute),
         "random": comparison.random,
         "MAP of each seed": of_seeds,
         "config": ours,

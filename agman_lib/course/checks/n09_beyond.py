@@ -1,4 +1,4 @@
-"""Notebook 09: a loss with proxies, the finer level, the embedding, the mean of the weights."""
+"""Notebook 09: proxies, the finer level, what is compared, the mean of weights, the second look."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def both(p: Tensor, e: Tensor, length: float) -> Tensor:
 def running_mean(mean: Tensor, weights: Tensor, share: float) -> Tensor:
     """The new running mean of the weights, in which the former mean has this share."""
     return share * mean + (1 - share) * weights
+
+
+def corner(S: Tensor, size: int, zoom: int) -> Tensor:
+    """Left and top (B, 2) of windows of this size in photos enlarged by a zoom, where S looks.
+
+    S (B, h, w) sums to one in each photo; a window stays inside its photo.
+    """
+    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
+    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
+    return (zoom * centre - size / 2).round().clamp(0, (zoom - 1) * size)
 
 
 def _batches(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
@@ -103,6 +113,35 @@ def _means(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
     ]
 
 
+def _looks(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
+    """Maps that look at a place each, at the border, too."""
+    cases = []
+    for n, h, size, zoom in ((5, 6, 96, 2), (4, 4, 64, 3)):
+        scores = rng.normal(size=(n, h * h))
+        scores[0, 0] = scores[1, -1] = scores[2, h - 1] = 9
+        S = torch.tensor(scores, dtype=torch.float32).softmax(1).reshape(n, h, h)
+        cases.append((S, size, zoom))
+    return cases
+
+
+def _unscaled(S: Tensor, size: int, zoom: int) -> Tensor:
+    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
+    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
+    return (centre - size / 2).round().clamp(0, (zoom - 1) * size)
+
+
+def _centre(S: Tensor, size: int, zoom: int) -> Tensor:
+    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
+    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
+    return (zoom * centre).round().clamp(0, (zoom - 1) * size)
+
+
+def _outside(S: Tensor, size: int, zoom: int) -> Tensor:
+    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
+    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
+    return (zoom * centre - size / 2).round()
+
+
 CHECKS = {
     "proxy loss": compared(
         proxy_loss,
@@ -159,6 +198,22 @@ CHECKS = {
             "these are the new weights; the former mean is forgotten": (
                 lambda mean, weights, share: weights
             ),
+        },
+    ),
+    "where to look": compared(
+        corner,
+        _looks,
+        {
+            "x runs along the width, so add up S over the rows for it": lambda S, size, zoom: (
+                corner(S.transpose(1, 2), size, zoom)
+            ),
+            "the window lies in the enlarged photo, where every distance is zoom times as long": (
+                _unscaled
+            ),
+            "this is where the window's centre belongs; its corner is half a window before that": (
+                _centre
+            ),
+            "a window must not leave the photo: clamp it": _outside,
         },
     ),
 }
