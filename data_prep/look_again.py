@@ -1,8 +1,8 @@
 """A prepared folder of enlarged parts of photos, cut out where a trained network attends.
 
-The second look of a coarse-to-fine search (the idea of RPF, Dong et al. 2023): a network that has learnt
-roughly where an attribute is finds the place, and another one, trained on the enlarged parts, sees
-it in more detail. The values of an image play no part in where it is cut.
+The second look of a coarse-to-fine search (the idea of RPF, Dong et al. 2023): a network that has
+learnt roughly where an attribute is finds the place, and another one, trained on the enlarged
+parts, sees it in more detail. The values of an image play no part in where it is cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from agman_lib.training.run import Run
 BOX = ["x0", "y0", "x1", "y1"]
 
 
-def prepare(source: str | Path, run: str | Path, out: str | Path, *, zoom: float = 2.0) -> int:
+def prepare(
+    source: str | Path, run: str | Path, out: str | Path, *, zoom: float = 2.0
+) -> dict[str, float]:
     """Make a prepared folder of the parts that a run's network attends to.
 
     Each pair of an image and an attribute that it is labelled for becomes an image of its own: the
@@ -43,7 +45,8 @@ def prepare(source: str | Path, run: str | Path, out: str | Path, *, zoom: float
         zoom: how much larger a part is shown than the photo was, above 1.
 
     Returns:
-        How many parts there are.
+        How many ``parts of photos`` there are; and where regions are known, ``% of the regions'
+        area inside`` the windows, beside that of ``windows in the middle`` of each photo.
 
     Raises:
         AgmanError: a zoom that is not above 1; a data set of triplets, or of other attributes than
@@ -74,9 +77,9 @@ def prepare(source: str | Path, run: str | Path, out: str | Path, *, zoom: float
                 raise photo
             window = photo[:, y : y + size, x : x + size].transpose(1, 2, 0)
             Image.fromarray(np.ascontiguousarray(window)).save(folder / "images" / path)
-        regions = _moved_regions(dataset, parts, size, large, config.fit)
+        regions, shares = _moved_regions(dataset, parts, size, large, config.fit)
         _write_tables(folder, dataset, parts, regions)
-    return len(parts)
+    return {"parts of photos": len(parts)} | shares
 
 
 def attended_centres(
@@ -101,19 +104,39 @@ def attended_centres(
 
 def _moved_regions(
     dataset: PreparedDataset, parts: pd.DataFrame, size: int, large: int, fit: Fit
-) -> pd.DataFrame | None:
-    """The regions as the parts show them; what lies outside a part is left out."""
+) -> tuple[pd.DataFrame | None, dict[str, float]]:
+    """The regions as the parts show them, and the shares of `prepare`'s report.
+
+    What lies outside a part is left out.
+    """
     if dataset.regions is None:
-        return None
+        return None, {}
     moved = dataset.regions.merge(parts, on=["image", "attribute"])
     number = pd.Index(dataset.images["image"]).get_indexer(moved["image"])
-    for row, i in zip(moved.index, number, strict=True):
-        photo, corner = decode_image(dataset.paths[i]), np.tile(moved.loc[row, ["x", "y"]], 2)
-        box = moved.loc[row, BOX].to_numpy(float)
-        shown = fit_boxes(box, photo.width, photo.height, large, fit) - corner
-        moved.loc[row, BOX] = np.clip(np.rint(shown.astype(float)), 0, size).astype(int)
+    photos = [decode_image(dataset.paths[i]) for i in number]
+    boxes = moved[BOX].to_numpy(float)
+    large_boxes = np.array(
+        [
+            fit_boxes(box, photo.width, photo.height, large, fit)
+            for box, photo in zip(boxes, photos, strict=True)
+        ]
+    )
+    corners = np.tile(moved[["x", "y"]].to_numpy(float), 2)
+    shown, in_the_middle = (
+        np.clip(large_boxes - corner, 0, size) for corner in (corners, (large - size) // 2)
+    )
+    seen, centred, whole = (_areas(b).sum() for b in (shown, in_the_middle, large_boxes))
+    moved[BOX] = np.rint(shown).astype(int)
     inside = (moved["x0"] < moved["x1"]) & (moved["y0"] < moved["y1"])
-    return moved[inside].assign(image=moved["part"])
+    shares = {
+        "% of the regions' area inside": 100 * seen / whole,
+        "% inside windows in the middle": 100 * centred / whole,
+    }
+    return moved[inside].assign(image=moved["part"]), shares
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def _write_tables(
@@ -138,3 +161,8 @@ def _write_tables(
         kinds.assign(image=kinds["part"])[["image", "kind"]].to_csv(
             folder / "kinds.csv", index=False, lineterminator="\n"
         )
+
+
+def summary(report: dict[str, float]) -> str:
+    """The report in one line."""
+    return ", ".join(f"{value:,.0f} {what}" for what, value in report.items())

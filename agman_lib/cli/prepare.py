@@ -209,7 +209,7 @@ def prepare_look_again(source: Source, run: str, out: str, zoom: float = 2.0) ->
     """
     from data_prep import look_again
 
-    print(f"{look_again.prepare(source, run, out, zoom=zoom):,} parts of photos")
+    print(look_again.summary(look_again.prepare(source, run, out, zoom=zoom)))
 
 
 PREPARE: dict[str, Any] = {

@@ -62,9 +62,11 @@ def test_parts_show_the_place_enlarged_with_its_labels_and_regions(
 
     monkeypatch.setattr(look_again, "attended_centres", centres)
     before = PreparedDataset.load(blocks)
-    n = prepare(blocks, run.folder, tmp_path / "parts", zoom=2.5)
+    n, inside, in_the_middle = prepare(blocks, run.folder, tmp_path / "parts", zoom=2.5).values()
     after = PreparedDataset.load(tmp_path / "parts")
     assert n == len(before.labels) == len(after.images)
+    assert 90 < inside <= 100
+    assert in_the_middle < 75
     scale = 2.5 * 32 / (40 if fit == "crop" else 60)
     for old, new in zip(before.labels.itertuples(), after.labels.itertuples(), strict=True):
         assert new[2:] == old[2:]
