@@ -20,6 +20,7 @@ from agman_lib.course import results
 from agman_lib.evaluation.statistics import seed_interval
 
 ROOT = Path(__file__).resolve().parents[1]
+ASSETS = ROOT / "agman_lib" / "assets"
 PAGES = ("README.md", "RESULTS.md", "docs/experiment.md", "docs/command_line.md")
 
 
@@ -142,8 +143,8 @@ def by_labels(data: str) -> list[str]:
 
 
 def _side_by_side(columns: dict[str, str]) -> list[str]:
-    """MAP ± seeds of the arms that several results have, one result a column."""
-    found = {title: results(name) for title, name in columns.items()}
+    """MAP ± seeds of the arms that several results have; a column for each result that is there."""
+    found = {t: results(n) for t, n in columns.items() if (ASSETS / f"{n}.json").is_file()}
     lines = ["| arm | " + " | ".join(found) + " |", "|---|" + "---:|" * len(found)]
     chance = [f"{r['random']['mean']:.1f}" for r in found.values()]
     lines.append("| random ranking | " + " | ".join(chance) + " |")
@@ -331,6 +332,7 @@ TABLES: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "beyond-budgets-garments": (by_budget, "garments"),
     "beyond-labels-photos": (by_labels, "photos"),
     "beyond-labels-garments": (by_labels, "garments"),
+    "beyond-unseen-second-garments": (comparison, "beyond-unseen-second-garments"),
     "localisation-beyond": (localisation, "localisation-beyond"),
     "benchmark": (benchmark, "benchmark"),
     "large-gallery": (large_gallery, "large_gallery"),

@@ -43,14 +43,17 @@ def running_mean(mean: Tensor, weights: Tensor, share: float) -> Tensor:
     return share * mean + (1 - share) * weights
 
 
-def corner(S: Tensor, size: int, zoom: int) -> Tensor:
+def corner(S: Tensor, place: Tensor, size: int, zoom: int) -> Tensor:
     """Left and top (B, 2) of windows of this size in photos enlarged by a zoom, where S looks.
 
-    S (B, h, w) sums to one in each photo; a window stays inside its photo.
+    S (B, h, h) sums to one in each photo, and its positions look at pixels ``place`` (h,) of the
+    photo; a window stays inside its photo.
     """
-    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
-    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
-    return (zoom * centre - size / 2).round().clamp(0, (zoom - 1) * size)
+    return (zoom * _mass(S, place) - size / 2).round().clamp(0, (zoom - 1) * size)
+
+
+def _mass(S: Tensor, place: Tensor) -> Tensor:
+    return torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
 
 
 def _batches(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
@@ -120,26 +123,21 @@ def _looks(rng: np.random.Generator) -> Sequence[tuple[Any, ...]]:
         scores = rng.normal(size=(n, h * h))
         scores[0, 0] = scores[1, -1] = scores[2, h - 1] = 9
         S = torch.tensor(scores, dtype=torch.float32).softmax(1).reshape(n, h, h)
-        cases.append((S, size, zoom))
+        place = size / h * torch.arange(h) + 11
+        cases.append((S, place, size, zoom))
     return cases
 
 
-def _unscaled(S: Tensor, size: int, zoom: int) -> Tensor:
-    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
-    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
-    return (centre - size / 2).round().clamp(0, (zoom - 1) * size)
+def _unscaled(S: Tensor, place: Tensor, size: int, zoom: int) -> Tensor:
+    return (_mass(S, place) - size / 2).round().clamp(0, (zoom - 1) * size)
 
 
-def _centre(S: Tensor, size: int, zoom: int) -> Tensor:
-    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
-    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
-    return (zoom * centre).round().clamp(0, (zoom - 1) * size)
+def _centre(S: Tensor, place: Tensor, size: int, zoom: int) -> Tensor:
+    return (zoom * _mass(S, place)).round().clamp(0, (zoom - 1) * size)
 
 
-def _outside(S: Tensor, size: int, zoom: int) -> Tensor:
-    place = (torch.arange(S.shape[1]) + 0.5) * size / S.shape[1]
-    centre = torch.stack([S.sum(1) @ place, S.sum(2) @ place], dim=1)
-    return (zoom * centre - size / 2).round()
+def _outside(S: Tensor, place: Tensor, size: int, zoom: int) -> Tensor:
+    return (zoom * _mass(S, place) - size / 2).round()
 
 
 CHECKS = {
@@ -204,8 +202,8 @@ CHECKS = {
         corner,
         _looks,
         {
-            "x runs along the width, so add up S over the rows for it": lambda S, size, zoom: (
-                corner(S.transpose(1, 2), size, zoom)
+            "x runs along the width: add up S over the rows for it": lambda S, place, size, zoom: (
+                corner(S.transpose(1, 2), place, size, zoom)
             ),
             "the window lies in the enlarged photo, where every distance is zoom times as long": (
                 _unscaled
