@@ -137,7 +137,8 @@ def budgets() -> Figure:
             axes.set(xscale="log", xlabel=label, ylabel="test MAP", title=data)
             axes.set_xticks(list(found), [f"{x:,}" for x in found])
             axes.minorticks_off()
-            axes.legend(edgecolor="none", framealpha=1, fontsize=7)
+            axes.set_ylim(bottom=0)
+            axes.legend(loc="lower right", edgecolor="none", fontsize=7, ncols=2)
     return figure
 
 

@@ -45,7 +45,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data_pr
 
 
 def one_line(text: str) -> str:
-    return text.replace("\n", " ")
+    return " ".join(text.split())
 
 
 def table(text: str, name: str) -> list[list[str]]:
@@ -498,5 +498,48 @@ def test_the_sentences_about_what_goes_beyond():
         ):
             top = max(found for arm, found in rates.items() if arm.startswith(f"{name}, rate"))
             assert top - rates[f"{name}, rate {used}"] <= (0 if name == best else 0.5)
+    ahead = gains("garments", "proxies on F3 and F2, second look", "AG-MAN's attention")
+    assert f"it is {ahead[1:]} points ahead of AG-MAN's attention" in text
     searched = pd.read_csv(ROOT / "figures" / "scores" / "beyond-search.csv")
     assert f"{len(searched)} runs of a throw-away script" in text
+
+
+def gains(data: str, arm: str, other: str) -> str:
+    """Of one arm over another, in points of validation MAP."""
+    table = course.results(f"beyond-ideas-{data}")["table"]
+    return f"{table[arm]['MAP'] - table[other]['MAP']:+.1f}"
+
+
+def test_the_sentences_about_each_idea():
+    text = one_line(RESULTS)
+    agman, f3, f32 = "AG-MAN's attention", "proxies on F3", "proxies on F3 and F2"
+    f324, look, copies = "proxies on F3, F2 and F4", ", second look", ", distorted copies"
+    photos, garments = (
+        lambda arm, other, data=data: gains(data, arm, other) for data in ("photos", "garments")
+    )
+    both = [
+        ("on the same F3: {} and {}.", (f3, agman), (f3, agman)),
+        ("beside F3: {} and {} for proxies", (f32, f3), (f32, f3)),
+        ("beside both: {} and {} for proxies", (f324, f32), (f324, f32)),
+        ("as in RPF: {} and {} for proxies", (f324 + look, f324), (f32 + look, f32)),
+        ("for proxies, {} and {} for triplets", (agman + look, agman), (agman + look, agman)),
+        ("weights**: {} and {}.", (f324 + ", averaged", f324), (f32 + ", averaged", f32)),
+    ]
+    both += [
+        (sentence, (arm, agman), (arm, agman))
+        for sentence, arm in (
+            ("in place of triplets: {} and {}.", "supervised contrast"),
+            ("as published instead: {} and {}.", "triplets drawn as published"),
+            ("as ASEN++ does: {} and {}.", "triplets, the negative's value first"),
+        )
+    ]
+    both.append(("ASENet_V2's**: {} and {}.", (agman, "ASENet_V2"), (agman, "ASENet_V2")))
+    for sentence, one, other in both:
+        assert sentence.format(photos(*one), garments(*other)) in text, sentence
+    for sentence in (
+        f"{garments('triplets on F3 and F2', agman)} for triplets on garments",
+        f"{photos('triplets on F3, F2 and F4', agman)} for triplets on photos",
+        f"{garments(f32 + copies, f32)} for proxies and {garments(agman + copies, agman)} for trip",
+        f"with copies another {garments(f32 + copies + look, f32 + look)}.",
+    ):
+        assert sentence in text, sentence
