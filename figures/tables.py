@@ -143,17 +143,15 @@ def by_labels(data: str) -> list[str]:
 
 
 def _side_by_side(columns: dict[str, str]) -> list[str]:
-    """MAP ± seeds of the arms that several results have; a column for each result that is there."""
+    """MAP ± seeds of the first result's arms, a column for each result that is there."""
     found = {t: results(n) for t, n in columns.items() if (ASSETS / f"{n}.json").is_file()}
     lines = ["| arm | " + " | ".join(found) + " |", "|---|" + "---:|" * len(found)]
     chance = [f"{r['random']['mean']:.1f}" for r in found.values()]
     lines.append("| random ranking | " + " | ".join(chance) + " |")
-    arms = {arm: None for r in found.values() for arm in r["table"]}
-    for arm in arms:
+    for arm in next(iter(found.values()))["table"]:
         rows = [r["table"].get(arm) for r in found.values()]
-        if sum(row is not None for row in rows) > 1:
-            cells = [f"{row['MAP']:.1f}{_half(row['seeds ±'])}" if row else "" for row in rows]
-            lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+        cells = [f"{row['MAP']:.1f}{_half(row['seeds ±'])}" if row else "" for row in rows]
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return lines
 
 

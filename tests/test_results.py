@@ -498,6 +498,19 @@ def test_the_sentences_about_what_goes_beyond():
         ):
             top = max(found for arm, found in rates.items() if arm.startswith(f"{name}, rate"))
             assert top - rates[f"{name}, rate {used}"] <= (0 if name == best else 0.5)
+    agman, regression = "AG-MAN's attention", "logistic regression"
+    for data, arm, sentence in (
+        (
+            "garments",
+            agman,
+            "AG-MAN's attention is {} points ahead of the logistic regression; the",
+        ),
+        ("garments", "proxies on F3 and F2", "the proxies are {} ahead."),
+        ("photos", best, "On photos the proxies are {} ahead of the regression"),
+        ("photos", agman, "and AG-MAN's attention is {} ahead of the regression"),
+    ):
+        unseen = course.results(f"beyond-unseen-{data}")
+        assert sentence.format(seeds_apart(unseen, arm, regression)) in text
     ahead = gains("garments", "proxies on F3 and F2, second look", "AG-MAN's attention")
     assert f"it is {ahead[1:]} points ahead of AG-MAN's attention" in text
     searched = pd.read_csv(ROOT / "figures" / "scores" / "beyond-search.csv")
