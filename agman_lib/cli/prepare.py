@@ -207,9 +207,9 @@ def prepare_look_again(source: Source, run: str, out: str, zoom: float = 2.0) ->
         out: Folder to make.
         zoom: How much larger the part is shown than the photo was.
     """
-    from data_prep import look_again
+    from agman_lib.explain.look_again import cut_windows, summary
 
-    print(look_again.summary(look_again.prepare(source, run, out, zoom=zoom)))
+    print(summary(cut_windows(source, run, out, zoom=zoom)))
 
 
 PREPARE: dict[str, Any] = {

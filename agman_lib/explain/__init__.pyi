@@ -11,6 +11,8 @@ from .localisation_scores import localise as localise
 from .localisation_scores import over_seeds as over_seeds
 from .localisation_scores import reference_rows as reference_rows
 from .localisation_scores import region_mask as region_mask
+from .look_again import attended_centres as attended_centres
+from .look_again import cut_windows as cut_windows
 from .maps import MAPS as MAPS
 from .maps import Explanation as Explanation
 from .maps import map_names as map_names

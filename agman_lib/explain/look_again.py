@@ -28,7 +28,7 @@ from agman_lib.training.run import Run
 BOX = ["x0", "y0", "x1", "y1"]
 
 
-def prepare(
+def cut_windows(
     source: str | Path, run: str | Path, out: str | Path, *, zoom: float = 2.0
 ) -> dict[str, float]:
     """Make a prepared folder of the parts that a run's network attends to.
@@ -105,7 +105,7 @@ def attended_centres(
 def _moved_regions(
     dataset: PreparedDataset, parts: pd.DataFrame, size: int, large: int, fit: Fit
 ) -> tuple[pd.DataFrame | None, dict[str, float]]:
-    """The regions as the parts show them, and the shares of `prepare`'s report.
+    """The regions as the parts show them, and the shares of `cut_windows`'s report.
 
     What lies outside a part is left out.
     """

@@ -14,9 +14,9 @@ from agman_lib.data.dataset import PreparedDataset
 from agman_lib.data.images import decode_image
 from agman_lib.data.pixels import Pixels, fit_boxes
 from agman_lib.evaluation.protocol import retrieval_tasks
+from agman_lib.explain import look_again
+from agman_lib.explain.look_again import attended_centres, cut_windows
 from agman_lib.training.loop import train
-from data_prep import look_again
-from data_prep.look_again import attended_centres, prepare
 
 
 def block(image: Image.Image, colour: str, wrong: int) -> list[int]:
@@ -62,7 +62,9 @@ def test_parts_show_the_place_enlarged_with_its_labels_and_regions(
 
     monkeypatch.setattr(look_again, "attended_centres", centres)
     before = PreparedDataset.load(blocks)
-    n, inside, in_the_middle = prepare(blocks, run.folder, tmp_path / "parts", zoom=2.5).values()
+    n, inside, in_the_middle = cut_windows(
+        blocks, run.folder, tmp_path / "parts", zoom=2.5
+    ).values()
     after = PreparedDataset.load(tmp_path / "parts")
     assert n == len(before.labels) == len(after.images)
     assert 90 < inside <= 100
@@ -124,5 +126,5 @@ def test_what_it_needs_is_said(squares_folder, garments_set, tiny, tmp_path):
         (squares_folder, 2.0, "network 'triplet' has no spatial attention"),
     ):
         with pytest.raises(AgmanError, match=why):
-            prepare(source, run.folder, tmp_path / "parts", zoom=zoom)
+            cut_windows(source, run.folder, tmp_path / "parts", zoom=zoom)
         assert not (tmp_path / "parts").exists()
