@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from curves import validation
 from matplotlib.figure import Figure
+from tables import BUDGETS, SHARES, those_there
 
 import agman_lib
 from agman_lib.base.folders import write_json
@@ -45,9 +46,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return about, dict(scores)
 
 
-def with_curves(compared: Path) -> dict[str, Any]:
+def with_curves(about: dict[str, Any], compared: Path) -> dict[str, Any]:
     """A comparison's results, and the steps and validation MAP of each seed of its runs."""
-    about, _ = read(compared)
     curves = {}
     for arm in about["table"]:
         if (run_folder(compared, arm, about["seeds"][0]) / "log.csv").is_file():  # it was trained
@@ -56,7 +56,9 @@ def with_curves(compared: Path) -> dict[str, Any]:
     return about | {"validation MAP": curves}
 
 
-def with_second_look(about: dict[str, Any], compared: Path) -> dict[str, Any]:
+def with_second_look(
+    about: dict[str, Any], scores: dict[str, np.ndarray], compared: Path
+) -> dict[str, Any]:
     """The same with the arms of the second look, whose queries are the same, in the same order.
 
     They cost what both looks cost. Each seed has a first look of its own.
@@ -64,7 +66,6 @@ def with_second_look(about: dict[str, Any], compared: Path) -> dict[str, Any]:
     again = [compared.with_name(f"{compared.name}-again-{seed}") for seed in about["seeds"]]
     if not again[0].is_dir():
         return about
-    _, scores = read(compared)
     attribute = scores.pop("attribute")
     (row,) = read(compared.with_name(f"{compared.name}-first"))[0]["table"].values()
     first = costs(row)
@@ -110,19 +111,15 @@ def curves() -> Figure:
 def budgets() -> Figure:
     """Test MAP over the images seen, and over the share of the labels; seeds as bars."""
     figure = Figure(figsize=(9, 6), layout="constrained")
-    steps = {240: "low", 1200: "final", 2400: "high"}
-    shares = {1: "labels-1", 5: "labels-5", 20: "labels-20", 100: "final"}
-    for row, (label, points) in zip(
-        figure.subplots(2, 2), (("images seen", steps), ("% of the labels", shares)), strict=True
+    for row, (label, names, scale) in zip(
+        figure.subplots(2, 2),
+        (("images seen", BUDGETS, 96), ("% of the labels", SHARES, 1)),
+        strict=True,
     ):
-        scale = 96 if points is steps else 1
         for axes, data in zip(row, DATA, strict=True):
-            found = {
-                scale * x: results(f"beyond-{name}-{data}")
-                for x, name in points.items()
-                if (ASSETS / f"beyond-{name}-{data}.json").is_file()
-            }
-            for arm in found[scale * (1200 if points is steps else 100)]["table"]:
+            found = {scale * x: r for x, r in those_there(names, data).items()}
+            final = results(f"beyond-final-{data}")["table"]
+            for arm in final:
                 here = {x: r["table"][arm] for x, r in found.items() if arm in r["table"]}
                 if len(here) > 1:
                     of_seeds = [of["seeds ±"] or 0 for of in here.values()]
@@ -131,8 +128,8 @@ def budgets() -> Figure:
                     axes.errorbar(list(here), maps, of_seeds, color=colour, marker="o", label=arm)
             chance = next(iter(found.values()))["random"]["mean"]
             axes.axhline(chance, color="#999", lw=1, ls=":", label="random ranking")
-            if points is steps:
-                alone = found[96 * 1200]["table"]["logistic regression"]["MAP"]
+            if names is BUDGETS:
+                alone = final["logistic regression"]["MAP"]
                 axes.axhline(alone, color="k", ls="--", lw=1, label="logistic regression")
             axes.set(xscale="log", xlabel=label, ylabel="test MAP", title=data)
             axes.set_xticks(list(found), [f"{x:,}" for x in found])
@@ -147,7 +144,8 @@ def main(folder: Path) -> None:
     for data in DATA:
         for compared in sorted(p.parent for p in folder.glob(f"{data}/*/comparison.json")):
             if not re.search(r"-first$|-again-\d+$", compared.name):
-                about = with_second_look(with_curves(compared), compared)
+                about, scores = read(compared)
+                about = with_second_look(with_curves(about, compared), scores, compared)
                 write_json(ASSETS / f"beyond-{compared.name}-{data}.json", about)
     for name, plot in (("beyond", curves), ("beyond_budgets", budgets)):
         save_picture(plot(), ROOT / "figures" / f"{name}.png", dpi=110)

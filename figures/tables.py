@@ -130,21 +130,30 @@ def ideas(name: str) -> list[str]:
     return lines
 
 
+BUDGETS = {240: "low", 1200: "final", 2400: "high"}
+"""Of the comparisons beyond AG-MAN: by the steps of 96 images that training had,"""
+SHARES = {1: "labels-1", 5: "labels-5", 20: "labels-20", 100: "final"}
+"""and by the share of the training labels, percent."""
+
+
+def those_there(names: dict[int, str], data: str) -> dict[int, dict[str, Any]]:
+    """The results of `BUDGETS` or `SHARES` on a data set, of those comparisons that were made."""
+    files = {x: f"beyond-{name}-{data}" for x, name in names.items()}
+    return {x: results(f) for x, f in files.items() if (ASSETS / f"{f}.json").is_file()}
+
+
 def by_budget(data: str) -> list[str]:
     """MAP ± seeds by the steps of 96 images that training had."""
-    steps = {"240 steps": "low", "1,200 steps": "final", "2,400 steps": "high"}
-    return _side_by_side({title: f"beyond-{name}-{data}" for title, name in steps.items()})
+    return _side_by_side({f"{x:,} steps": r for x, r in those_there(BUDGETS, data).items()})
 
 
 def by_labels(data: str) -> list[str]:
     """MAP by the share of the training labels."""
-    shares = {f"{share} %": f"labels-{share}" for share in (1, 5, 20)} | {"100 %": "final"}
-    return _side_by_side({title: f"beyond-{name}-{data}" for title, name in shares.items()})
+    return _side_by_side({f"{x} %": r for x, r in those_there(SHARES, data).items()})
 
 
-def _side_by_side(columns: dict[str, str]) -> list[str]:
-    """MAP ± seeds of the first result's arms, a column for each result that is there."""
-    found = {t: results(n) for t, n in columns.items() if (ASSETS / f"{n}.json").is_file()}
+def _side_by_side(found: dict[str, dict[str, Any]]) -> list[str]:
+    """MAP ± seeds of the first result's arms, a result a column."""
     lines = ["| arm | " + " | ".join(found) + " |", "|---|" + "---:|" * len(found)]
     chance = [f"{r['random']['mean']:.1f}" for r in found.values()]
     lines.append("| random ranking | " + " | ".join(chance) + " |")
