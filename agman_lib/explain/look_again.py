@@ -113,13 +113,10 @@ def _moved_regions(
         return None, {}
     moved = dataset.regions.merge(parts, on=["image", "attribute"])
     number = pd.Index(dataset.images["image"]).get_indexer(moved["image"])
-    photos = [decode_image(dataset.paths[i]) for i in number]
+    sizes = {i: decode_image(dataset.paths[i]).size for i in np.unique(number)}
     boxes = moved[BOX].to_numpy(float)
     large_boxes = np.array(
-        [
-            fit_boxes(box, photo.width, photo.height, large, fit)
-            for box, photo in zip(boxes, photos, strict=True)
-        ]
+        [fit_boxes(box, *sizes[i], large, fit) for box, i in zip(boxes, number, strict=True)]
     )
     corners = np.tile(moved[["x", "y"]].to_numpy(float), 2)
     shown, in_the_middle = (
